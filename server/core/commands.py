@@ -1,0 +1,224 @@
+"""What a write wants: the vocabulary between the service and the ledger.
+
+A command is one request; a batch is one command with many parts. The ledger
+decides its parts in order (``server.core.decisions``) on the state that its
+transaction read.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.core.contents import Content
+from server.core.filters import Condition
+from server.core.objects import StoredObject
+from server.core.patches import Patch
+from server.core.paths import ROOT, ListPath, ObjectPath
+from server.core.permissions import Actor
+from server.core.preconditions import NONE, Precondition
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What every write of one object has.
+
+    Attributes:
+        actor: who writes.
+        path: the object.
+        precondition: what the client believes of it.
+        ensure: whether missing parents are made (the default bucket).
+    """
+
+    actor: Actor
+    path: ObjectPath
+    precondition: Precondition = NONE
+    ensure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """POST of a list: make the object unless it exists.
+
+    Attributes:
+        target: the object, with the id of the body or a generated one.
+        content: what it holds.
+        new_id: makes another id if the generated one is taken; None when the
+            client chose it.
+    """
+
+    target: Target
+    content: Content
+    new_id: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """PUT: make the object or replace what it holds."""
+
+    target: Target
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """PATCH: change what the object holds."""
+
+    target: Target
+    patch: Patch
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """DELETE of an object.
+
+    Attributes:
+        target: the object.
+        date: the client's date of the deletion, in ms.
+    """
+
+    target: Target
+    date: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMany:
+    """DELETE of a list, or a part of it.
+
+    Attributes:
+        actor: who deletes.
+        path: the list.
+        ids: of the objects to delete, at most 500; those that are gone, no
+            longer match or that the actor may not write are left alone.
+        conditions: that each must match still.
+        precondition: on the list.
+        ensure: whether missing parents are made.
+    """
+
+    actor: Actor
+    path: ListPath
+    ids: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+    precondition: Precondition = NONE
+    ensure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ensure:
+    """Make what a read of the default bucket takes for granted.
+
+    Attributes:
+        actor: who reads.
+        path: the object to be made if it is missing, with its parents.
+    """
+
+    actor: Actor
+    path: ObjectPath
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Remove every bucket.
+
+    Attributes:
+        uris: of the buckets.
+        epoch: the new one, once all are gone; empty while more are to come.
+    """
+
+    uris: tuple[str, ...]
+    epoch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """A read inside the transaction: sees the writes before it.
+
+    Attributes:
+        ask: gets a ``Snapshot`` of the storage; gives the answer, or the write
+            that is to be decided in its place. It must not raise what belongs
+            to the answer.
+    """
+
+    ask: Callable[[Any], Awaitable[Any]]
+
+
+Write = Create | Replace | Change | Remove | RemoveMany | Ensure | Flush
+Part = Write | Inquiry
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one object.
+
+    Attributes:
+        object: as it is now, or its tombstone.
+        created: whether it did not exist before.
+        before: as it was, if it did.
+        writable: whether the actor may write it, and so sees its permissions.
+        sent: by a PATCH, what ``patches.shape_answer`` compares with.
+    """
+
+    object: StoredObject
+    created: bool = False
+    before: StoredObject | None = None
+    writable: bool = True
+    sent: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListOutcome:
+    """What became of the objects of a list.
+
+    Attributes:
+        tombstones: of those that were deleted.
+        position: the list's clock now.
+    """
+
+    tombstones: tuple[StoredObject, ...]
+    position: int
+
+
+Verdict = Any
+"""Of one part: an outcome, or the error that refuses it; None for those that
+answer nothing; of an ``Inquiry``, what it answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One request's writes, decided and stored together.
+
+    Attributes:
+        parts: in order. A refused part leaves the others; an error of ours in
+            one undoes all.
+        size: about how many bytes it stores.
+    """
+
+    parts: tuple[Part, ...]
+    size: int = 0
+
+    def uris(self) -> set[str]:
+        """The objects that it certainly needs: read ahead, in one find."""
+        wanted: set[str] = set()
+        for part in self.parts:
+            wanted.update(_uris_of(part))
+        return wanted
+
+
+def _uris_of(part: Part) -> list[str]:
+    match part:
+        case Create(target) | Replace(target) | Change(target) | Remove(target):
+            return _chain_uris(target.path)
+        case Ensure(_, path):
+            return _chain_uris(path)
+        case RemoveMany(_, path, ids):
+            above = [step.uri for step in path.ancestors]
+            return [path.parent_uri, *above, *(f"{path.uri}/{one}" for one in ids)]
+        case Flush(uris):
+            return [ROOT, *uris]
+        case Inquiry():
+            return []
+
+
+def _chain_uris(path: ObjectPath) -> list[str]:
+    above = [step.uri for step in path.chain]
+    # The root's clock moves with the bucket's own object, and only with it.
+    return [ROOT, *above] if len(above) == 1 else above

@@ -1,0 +1,240 @@
+"""Decide a write on the state that the transaction read.
+
+Pure: permissions, preconditions, patches, positions. Time and ids come in as
+arguments. Nothing that is decided here may be decided before.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from server.core.commands import (
+    Change,
+    Create,
+    Ensure,
+    Flush,
+    ListOutcome,
+    Outcome,
+    Remove,
+    RemoveMany,
+    Replace,
+    Target,
+    Verdict,
+    Write,
+)
+from server.core.contents import (
+    NOTHING,
+    Content,
+    check_size,
+    complete_data,
+    mismatched_id,
+    parse_date,
+    without_assigned,
+)
+from server.core.effects import Body, Effects
+from server.core.errors import ModifiedMeanwhile, ObjectMissing
+from server.core.filters import matches
+from server.core.json_text import dump_json
+from server.core.judge import Chain, Judge
+from server.core.objects import Permissions, StoredObject
+from server.core.patches import apply_patch
+from server.core.paths import ListPath, ObjectPath, object_path
+from server.core.permissions import Actor, read_permission, refuse
+from server.core.positions import spell_etag, timestamp_of
+from server.core.preconditions import ANY, is_refused
+from server.core.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Decides writes on one state.
+
+    Attributes:
+        judge: of what was read, and what was decided so far.
+        now: the server's time, in ms.
+    """
+
+    judge: Judge
+    now: int
+
+    @property
+    def state(self) -> State:
+        """What the decisions change."""
+        return self.judge.state
+
+    def decide(self, write: Write) -> Verdict:
+        """Apply a write to the state, or refuse it.
+
+        Raises:
+            SyncError: If it is refused; the state is as it was.
+            Unread: If something it depends on was not read.
+        """
+        match write:
+            case Create():
+                return self._create(write)
+            case Replace():
+                return self._replace(write)
+            case Change():
+                return self._change(write)
+            case Remove():
+                return self._remove(write)
+            case RemoveMany():
+                return self._remove_many(write)
+            case Ensure(actor, path):
+                self._ensure(actor, path.chain)
+            case Flush():
+                self._flush(write)
+        return None
+
+    def _create(self, write: Create) -> Outcome:
+        target = write.target
+        actor, path = target.actor, self._free_path(write)
+        chain = self._chain(actor, path.list, ensure=target.ensure)
+        if not self.judge.may(actor, path, "create", chain):
+            raise refuse(actor)
+        current = self.state.live(path)
+        if current is None:
+            self._check(target, None, chain)
+            return self._make(actor, path, write.content)
+        chain[path.kind.name] = current
+        self._check(target, current, chain)
+        if not self.judge.may(actor, path, read_permission(path.kind.name), chain):
+            raise refuse(actor)
+        writable = self.judge.may(actor, path, "write", chain)
+        return Outcome(current, before=current, writable=writable)
+
+    def _free_path(self, write: Create) -> ObjectPath:
+        path = write.target.path
+        while write.new_id is not None and self.state.get(path.uri) is not None:
+            path = path.list.object(write.new_id())
+        return path
+
+    def _replace(self, write: Replace) -> Outcome:
+        target, content = write.target, write.content
+        actor, path = target.actor, target.path
+        chain = self._chain(actor, path.list, ensure=target.ensure)
+        current = self.state.live(path)
+        if current is None:
+            if not self.judge.may(actor, path, "create", chain):
+                raise refuse(actor)
+            self._check(target, None, chain)
+            return self._make(actor, path, content)
+        chain[path.kind.name] = current
+        if not self._may_replace(target, chain):
+            raise refuse(actor)
+        self._check(target, current, chain)
+        acl = self._own(actor, content.permissions or current.acl)
+        if content.fields is None:
+            fields = without_assigned(current.data)
+            body = Body(fields, dump_json(fields), acl)
+        else:
+            body = Body(content.fields, content.text, acl, content.date)
+        changed = self._effects(actor).change(path, current, body)
+        return Outcome(changed, before=current)
+
+    def _may_replace(self, target: Target, chain: Chain) -> bool:
+        if self.judge.may(target.actor, target.path, "write", chain):
+            return True
+        # Who may create is told that there is something already (API 1.11).
+        refused_anyway = target.precondition.none_match == ANY
+        return refused_anyway and self.judge.may(target.actor, target.path, "create", chain)
+
+    def _change(self, write: Change) -> Outcome:
+        target, path = write.target, write.target.path
+        current = self._existing(target)
+        patched = apply_patch(write.patch, dict(current.data), current.acl)
+        if patched.data.get("id", path.id) != path.id:
+            raise mismatched_id()
+        date = parse_date(patched.data)
+        fields = complete_data(path.kind.name, without_assigned(patched.data))
+        rest = dump_json(fields)
+        check_size(rest)
+        acl = current.acl if patched.permissions is None else patched.permissions
+        body = Body(fields, rest, self._own(target.actor, acl), date)
+        changed = self._effects(target.actor).change(path, current, body)
+        return Outcome(changed, before=current, sent=patched.sent)
+
+    def _remove(self, write: Remove) -> Outcome:
+        current = self._existing(write.target)
+        effects = self._effects(write.target.actor)
+        tombstone = effects.remove(write.target.path, current, write.date)
+        return Outcome(tombstone, before=current)
+
+    def _remove_many(self, write: RemoveMany) -> ListOutcome:
+        chain = self._chain(write.actor, write.path, ensure=write.ensure)
+        stamp = timestamp_of(self.state.clock(write.path).position)
+        if is_refused(write.precondition, stamp):
+            raise ModifiedMeanwhile(spell_etag(stamp))
+        effects = self._effects(write.actor)
+        tombstones = []
+        for object_id in write.ids:
+            path = write.path.object(object_id)
+            current = self.state.live(path)
+            if current is None or not matches(write.conditions, current.data):
+                continue
+            if self.judge.may(write.actor, path, "write", {**chain, path.kind.name: current}):
+                tombstones.append(effects.remove(path, current))
+        return ListOutcome(tuple(tombstones), self.state.clock(write.path).position)
+
+    def _ensure(self, actor: Actor, steps: Iterable[ObjectPath]) -> None:
+        for step in steps:
+            if self.state.live(step) is None:
+                self._make(actor, step, NOTHING)
+
+    def _flush(self, write: Flush) -> None:
+        effects = Effects(self.state, "", self.now)
+        for uri in write.uris:
+            path = object_path(uri)
+            current = self.state.live(path)
+            if current is not None:
+                effects.remove(path, current)
+        if write.epoch:
+            self.state.renew(write.epoch)
+
+    def _existing(self, target: Target) -> StoredObject:
+        """The object that a PATCH or DELETE is about, if it may proceed."""
+        actor, path = target.actor, target.path
+        chain = self._chain(actor, path.list, ensure=target.ensure)
+        current = self.state.live(path)
+        if current is None:
+            if not self.judge.may(actor, path, "read", chain):
+                raise refuse(actor)
+            raise ObjectMissing(path.id, path.kind.name)
+        chain[path.kind.name] = current
+        if not self.judge.may(actor, path, "write", chain):
+            raise refuse(actor)
+        self._check(target, current, chain)
+        return current
+
+    def _chain(self, actor: Actor, path: ListPath, *, ensure: bool) -> Chain:
+        """The ancestors, which must exist; with ``ensure`` they are made."""
+        if ensure:
+            self._ensure(actor, path.ancestors)
+        return self.judge.chain(actor, path)
+
+    def _check(self, target: Target, current: StoredObject | None, chain: Chain) -> None:
+        """Check the precondition of a write that is permitted."""
+        if not is_refused(target.precondition, current.last_modified if current else None):
+            return
+        if current is None:
+            stamp = timestamp_of(self.state.clock(target.path.list).position)
+            raise ModifiedMeanwhile(spell_etag(stamp))
+        readable = read_permission(target.path.kind.name)
+        visible = self.judge.may(target.actor, target.path, readable, chain)
+        etag = spell_etag(current.last_modified)
+        raise ModifiedMeanwhile(etag if visible else None, current.data if visible else None)
+
+    def _make(self, actor: Actor, path: ObjectPath, content: Content) -> Outcome:
+        acl = self._own(actor, content.permissions or {})
+        body = Body(content.fields or {}, content.text, acl, content.date)
+        return Outcome(self._effects(actor).make(path, body), created=True)
+
+    def _own(self, actor: Actor, acl: Permissions) -> Permissions:
+        """The ACL with its writer in it, where the settings say so."""
+        acl = {name: principals for name, principals in acl.items() if principals}
+        writers = acl.get("write", ())
+        if self.judge.rules.explicit_permissions and actor.owner not in writers:
+            acl["write"] = (*writers, actor.owner)
+        return acl
+
+    def _effects(self, actor: Actor) -> Effects:
+        return Effects(self.state, actor.user_id, self.now)

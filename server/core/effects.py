@@ -1,0 +1,161 @@
+"""What a decided write does to the state: positions, clocks, the log.
+
+The only place where a position is allocated.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from server.core.objects import (
+    Clock,
+    Permissions,
+    StoredObject,
+    make_clocks,
+    make_json,
+    make_tombstone_json,
+)
+from server.core.paths import FEED, ObjectPath
+from server.core.permissions import readers_of
+from server.core.positions import Position, dated_position, next_position, timestamp_of
+from server.core.revisions import Action, Revision
+from server.core.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What an object shall hold.
+
+    Attributes:
+        fields: its data without ``id`` and ``last_modified``.
+        rest: the JSON text of ``fields``.
+        acl: its permissions.
+        date: the client's ``last_modified`` in ms, None for the server's.
+    """
+
+    fields: Mapping[str, Any]
+    rest: bytes
+    acl: Permissions
+    date: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Applies effects to a state.
+
+    Attributes:
+        state: what they are applied to.
+        by: user id of who writes.
+        now: the server's time, in ms.
+    """
+
+    state: State
+    by: str
+    now: int
+
+    def make(self, path: ObjectPath, body: Body) -> StoredObject:
+        """Make an object that does not exist; a tombstone is replaced."""
+        position, modified = self._advance(path, body.date, live=1)
+        clocks = self._make_clocks(path)
+        made = replace(self._build(path, body, position, modified), clocks=clocks)
+        self.state.put(made)
+        self._log(path, "create", None, made)
+        return made
+
+    def change(self, path: ObjectPath, current: StoredObject, body: Body) -> StoredObject:
+        """Replace what an object holds."""
+        date = _later(body.date, current)
+        position, modified = self._advance(path, date, live=0)
+        made = self._build(path, body, position, modified)
+        made = replace(made, clocks=current.clocks) if current.clocks else made
+        self.state.put(made)
+        self._log(path, "update", current, made)
+        return made
+
+    def remove(
+        self, path: ObjectPath, current: StoredObject, date: int | None = None
+    ) -> StoredObject:
+        """Replace an object by its tombstone."""
+        position, modified = self._advance(path, _later(date, current), live=-1)
+        tombstone = StoredObject(
+            path.uri,
+            modified,
+            position,
+            make_tombstone_json(path.id, modified),
+            deleted=True,
+            readers=current.readers,
+            clocks=current.clocks,
+        )
+        self.state.put(tombstone)
+        self._log(path, "delete", current, tombstone)
+        return tombstone
+
+    def _build(
+        self, path: ObjectPath, body: Body, position: Position, modified: int
+    ) -> StoredObject:
+        members = body.fields.get("members") if path.kind.name == "group" else None
+        return StoredObject(
+            path.uri,
+            modified,
+            position,
+            make_json(path.id, modified, body.rest),
+            acl=body.acl,
+            readers=readers_of(path.kind.name, body.acl),
+            members=None if members is None else tuple(members),
+            fields={"id": path.id, "last_modified": modified, **body.fields},
+        )
+
+    def _advance(self, path: ObjectPath, date: int | None, *, live: int) -> tuple[Position, int]:
+        """Move the list's clock; the position and ``last_modified`` of the write."""
+        clock = self.state.clock(path.list)
+        if date is None:
+            position = next_position(clock.position, self.now)
+            modified = timestamp_of(position)
+        else:
+            position, modified = dated_position(clock.position, date, self.now)
+        moved = Clock(position, clock.floor, clock.live + live)
+        self.state.set_clock(path.list.parent_uri, path.kind.plural, moved)
+        return position, modified
+
+    def _make_clocks(self, path: ObjectPath) -> Mapping[str, Clock]:
+        """Start the clocks of a parent, above those it had before."""
+        old = self.state.get(path.uri)
+        if old is not None and old.clocks:
+            former = {plural: self.state.clock_of(path.uri, plural) for plural in old.clocks}
+            old = replace(old, clocks=former)
+        clocks = make_clocks(path.kind.name, self.now, old)
+        for plural, clock in clocks.items():
+            self.state.set_clock(path.uri, plural, clock)
+        return clocks
+
+    def _log(
+        self, path: ObjectPath, action: Action, before: StoredObject | None, after: StoredObject
+    ) -> None:
+        bucket_uri = path.chain[0].uri
+        feed = self.state.clock_of(bucket_uri, FEED)
+        seq = next_position(feed.position, self.now)
+        self.state.set_clock(bucket_uri, FEED, replace(feed, position=seq))
+        self.state.append(
+            Revision(
+                uri=path.uri,
+                list=path.list.uri,
+                bucket=path.bucket,
+                seq=seq,
+                position=after.position,
+                action=action,
+                by=self.by,
+                date=self.now,
+                last_modified=after.last_modified,
+                before=before.json if before else None,
+                json=after.json,
+                acl=after.acl,
+                acl_before=before.acl if before else {},
+                readers=() if after.deleted else after.readers,
+                readers_before=before.readers if before else (),
+            )
+        )
+
+
+def _later(date: int | None, current: StoredObject) -> int | None:
+    """A client's date counts for an existing object only if it is later than its own."""
+    return None if date is None or date <= current.last_modified else date

@@ -1,0 +1,185 @@
+"""Who may do what: the inheritance table, and its evaluation.
+
+A permission on an object is obtained by being named, oneself or through a
+group, in one of the ACL entries of the object or its ancestors that the table
+lists for it; or by a setting that grants it on every object of the kind.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from server.core.errors import EndpointMissing, Forbidden, MissingAuth, SyncError
+from server.core.objects import Permissions, StoredObject
+from server.core.paths import KINDS, ObjectPath, parse_path
+
+EVERYONE = "system.Everyone"
+AUTHENTICATED = "system.Authenticated"
+
+ATTRIBUTES = "read:attributes"
+
+_INHERITANCE: dict[str, dict[str, tuple[str, ...]]] = {
+    "bucket:write": {"bucket": ("write",)},
+    "bucket:read": {"bucket": ("write", "read")},
+    "bucket:read:attributes": {"bucket": ("write", "read", "collection:create", "group:create")},
+    "bucket:create": {},
+    "group:create": {"bucket": ("write", "group:create")},
+    "group:write": {"bucket": ("write",), "group": ("write",)},
+    "group:read": {"bucket": ("write", "read"), "group": ("write", "read")},
+    "collection:create": {"bucket": ("write", "collection:create")},
+    "collection:write": {"bucket": ("write",), "collection": ("write",)},
+    "collection:read": {"bucket": ("write", "read"), "collection": ("write", "read")},
+    "collection:read:attributes": {
+        "bucket": ("write", "read"),
+        "collection": ("write", "read", "record:create"),
+    },
+    "record:create": {"bucket": ("write",), "collection": ("write", "record:create")},
+    "record:write": {"bucket": ("write",), "collection": ("write",), "record": ("write",)},
+    "record:read": {
+        "bucket": ("write", "read"),
+        "collection": ("write", "read"),
+        "record": ("write", "read"),
+    },
+}
+
+GRANTABLE: Mapping[str, tuple[str, ...]] = {
+    "bucket": ("write", "read", "collection:create", "group:create"),
+    "collection": ("write", "read", "record:create"),
+    "group": ("write", "read"),
+    "record": ("write", "read"),
+}
+"""The permissions that an object's own ACL may name, by kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks.
+
+    Attributes:
+        user_id: ``policy:id``; empty for an anonymous one.
+        principals: what ACLs may call them, groups left out.
+    """
+
+    user_id: str
+    principals: frozenset[str]
+
+    @property
+    def owner(self) -> str:
+        """The principal that gets ``write`` on what this actor makes."""
+        return self.user_id or EVERYONE
+
+
+ANONYMOUS = Actor("", frozenset([EVERYONE]))
+
+
+def make_actor(user_id: str) -> Actor:
+    """The actor that a policy has authenticated."""
+    return Actor(user_id, frozenset([user_id, AUTHENTICATED, EVERYONE]))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator has set.
+
+    Attributes:
+        grants: ``kind:permission`` to the principals that have it everywhere.
+        explicit_permissions: whether who writes an object is named in its ACL.
+    """
+
+    grants: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    explicit_permissions: bool = True
+
+    def everywhere(self, kind: str, permission: str) -> Iterable[str]:
+        """Principals whom the settings give a permission on every object of a kind."""
+        if not self.grants:
+            return ()
+        names = {f"{kind}:create"} if permission == "create" else set()
+        for granted in _rule(kind, permission).values():
+            names.update(_setting_name(kind, one) for one in granted)
+        return [p for name in names for p in self.grants.get(name, ())]
+
+
+def _setting_name(kind: str, permission: str) -> str:
+    return permission if permission.startswith(f"{kind}:") else f"{kind}:{permission}"
+
+
+def _rule(kind: str, permission: str) -> dict[str, tuple[str, ...]]:
+    return _INHERITANCE[f"{kind}:{permission}"]
+
+
+def readers_of(kind: str, acl: Permissions) -> tuple[str, ...]:
+    """Principals that an object's own ACL lets see the object."""
+    if not acl:
+        return ()
+    permission = ATTRIBUTES if KINDS[kind].children else "read"
+    names: dict[str, None] = {}
+    for one in _rule(kind, permission)[kind]:
+        names.update(dict.fromkeys(acl.get(one, ())))
+    return tuple(names)
+
+
+def read_permission(kind: str) -> str:
+    """The permission that GET of an object needs."""
+    return ATTRIBUTES if KINDS[kind].children else "read"
+
+
+def granting(
+    rules: Rules, kind: str, permission: str, chain: Mapping[str, StoredObject]
+) -> set[str]:
+    """All principals, groups among them, that have a permission.
+
+    Args:
+        rules: what the operator has set.
+        kind: of the object that is to be read, written or created.
+        permission: ``read``, ``write``, ``create`` or ``read:attributes``.
+        chain: the object and its ancestors as stored, by kind. For the right
+            on a whole list, its ancestors alone.
+    """
+    principals = set(rules.everywhere(kind, permission))
+    for holder, granted in _rule(kind, permission).items():
+        stored = chain.get(holder)
+        if stored is not None and stored.acl:
+            for one in granted:
+                principals.update(stored.acl.get(one, ()))
+    return principals
+
+
+def expand(kind: str, own: Iterable[str]) -> list[str]:
+    """What follows, on the object itself, from permissions that its ACL gives."""
+    held = set(own)
+    for name in _INHERITANCE:
+        holder, _, permission = name.partition(":")
+        if holder == kind and held & set(_INHERITANCE[name].get(kind, ())):
+            held.add(permission)
+    for child in KINDS[kind].children:
+        name = f"{child[:-1]}:create"
+        if held & set(_INHERITANCE[name].get(kind, ())):
+            held.add(name)
+    return sorted(held)
+
+
+def find_groups(actor: Actor, principals: Iterable[str]) -> list[ObjectPath]:
+    """The groups among principals, if the actor could be a member of any."""
+    if not actor.user_id:
+        return []
+    found = (_find_group(one) for one in principals if one.startswith("/buckets/"))
+    return [path for path in found if path is not None]
+
+
+def _find_group(principal: str) -> ObjectPath | None:
+    try:
+        path = parse_path(principal)
+    except EndpointMissing:
+        return None
+    if isinstance(path, ObjectPath) and path.kind.name == "group" and path.valid:
+        return path
+    return None
+
+
+def refuse(actor: Actor) -> SyncError:
+    """The error for who may not: 401 where a user might, 403 where this one may not."""
+    return Forbidden() if actor.user_id else MissingAuth()
+
+
+def is_member(actor: Actor, members: Iterable[str] | None) -> bool:
+    """Whether a group's members include the actor."""
+    return bool(members) and not actor.principals.isdisjoint(members or ())

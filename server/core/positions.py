@@ -1,0 +1,96 @@
+"""Positions: where in a list's commit order a change stands.
+
+A position is the pair (t, n): ``t`` is the list's timestamp in milliseconds,
+which is its ETag; ``n`` counts the changes that were dated in the past and so
+left ``t`` as it was. It is held as one integer, ``(t << 20) + n``, which sorts
+as the pair does and fits 63 bits. Spelled ``"t"`` as an ETag and ``t-n`` as a
+cursor.
+"""
+
+import re
+from email.utils import formatdate
+from typing import NewType
+
+from server.core.errors import invalid
+
+Timestamp = NewType("Timestamp", int)
+Position = NewType("Position", int)
+
+SEQUENCE_BITS = 20
+SEQUENCE_MAX = (1 << SEQUENCE_BITS) - 1
+TIMESTAMP_MAX = 1 << 42
+"""The greatest date a client may give: the year 2109."""
+
+_CURSOR = re.compile(r'(")?([0-9]{1,13})(?:-([0-9]{1,7}))?(?(1)")')
+_T_LIMIT = 1 << 43
+"""What a position of 63 bits has room for; beyond it is no time of any list."""
+
+
+def make_position(t: int, n: int = 0) -> Position:
+    """The position (t, n)."""
+    return Position((t << SEQUENCE_BITS) + n)
+
+
+def timestamp_of(position: int) -> Timestamp:
+    """The ``t`` of a position, in milliseconds."""
+    return Timestamp(position >> SEQUENCE_BITS)
+
+
+def sequence_of(position: int) -> int:
+    """The ``n`` of a position."""
+    return position & SEQUENCE_MAX
+
+
+def next_position(clock: int, now: int) -> Position:
+    """The position of a write that the server dates: later than all, and not before ``now``."""
+    return make_position(max(timestamp_of(clock) + 1, now))
+
+
+def dated_position(clock: int, date: int, now: int) -> tuple[Position, Timestamp]:
+    """Position and ``last_modified`` of a write that the client dates.
+
+    A date beyond the list's clock becomes its clock; one before it is kept
+    and leaves ``t`` as it is; the clock itself, or a spent ``n``, is dated by
+    the server at ``t + 1`` or ``now``.
+
+    Args:
+        clock: the list's position now.
+        date: the client's ``last_modified``, in ms.
+        now: the server's time, in ms.
+    """
+    t = timestamp_of(clock)
+    if date > t:
+        return make_position(date), Timestamp(date)
+    if date == t or sequence_of(clock) == SEQUENCE_MAX:
+        position = next_position(clock, now if date != t else 0)
+        return position, timestamp_of(position)
+    return Position(clock + 1), Timestamp(date)
+
+
+def spell_etag(timestamp: int) -> str:
+    """``"<int>"``, with its quotes."""
+    return f'"{timestamp}"'
+
+
+def spell_cursor(position: int) -> str:
+    """``t`` or ``t-n``."""
+    n = sequence_of(position)
+    return f"{timestamp_of(position)}-{n}" if n else str(timestamp_of(position))
+
+
+def parse_cursor(text: str) -> Position:
+    """Read a cursor or an ETag.
+
+    Raises:
+        InvalidParameters: If it is neither.
+    """
+    match = _CURSOR.fullmatch(text)
+    t, n = (int(match[2]), int(match[3] or 0)) if match else (_T_LIMIT, 0)
+    if t >= _T_LIMIT or n > SEQUENCE_MAX:
+        raise invalid("querystring", "cursor", "Invalid cursor: should be a number, or t-n")
+    return make_position(t, n)
+
+
+def spell_date(timestamp: int) -> str:
+    """A timestamp as ``Last-Modified`` has it: HTTP date, whole seconds."""
+    return formatdate(timestamp // 1000, usegmt=True)

@@ -1,0 +1,208 @@
+"""A storage in this process's memory: for tests, demonstrations, and trying things out."""
+
+import asyncio
+import heapq
+import logging
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from server.core.commands import Command, Inquiry, Verdict
+from server.core.decisions import Decider
+from server.core.errors import Unforeseen
+from server.core.filters import matches
+from server.core.judge import Judge
+from server.core.objects import StoredObject, make_root
+from server.core.paths import ROOT
+from server.core.permissions import Rules
+from server.core.revisions import Revision
+from server.core.sorting import is_after, sort_key
+from server.core.state import State
+from server.storage.base import Page, StorageOptions
+from server.storage.settling import settle
+
+logger = logging.getLogger(__name__)
+
+Overlay = dict[str, StoredObject | None]
+
+
+async def open_memory(options: StorageOptions) -> "MemoryStorage":
+    """An empty storage."""
+    return MemoryStorage(options.rules)
+
+
+class _Tables:
+    """The objects, and the indexes of their URIs."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, StoredObject] = {}
+        self.by_list: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self.by_principal: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self.by_member: defaultdict[str, dict[str, None]] = defaultdict(dict)
+
+    def put(self, stored: StoredObject) -> None:
+        before = self.objects.get(stored.uri)
+        if before is not None:
+            for index, name in self._entries(before):
+                index[name].pop(before.uri, None)
+        self.objects[stored.uri] = stored
+        for index, name in self._entries(stored):
+            index[name][stored.uri] = None
+
+    def _entries(self, stored: StoredObject) -> list[tuple[dict[str, dict[str, None]], str]]:
+        entries: list[tuple[dict[str, dict[str, None]], str]] = []
+        if stored.uri != ROOT:
+            entries.append((self.by_list, stored.path.list.uri))
+        named = {one for principals in stored.acl.values() for one in principals}
+        entries.extend((self.by_principal, one) for one in named)
+        entries.extend((self.by_member, one) for one in set(stored.members or ()))
+        return entries
+
+
+class MemoryStorage:
+    """Everything in dictionaries; each command is decided alone.
+
+    Attributes:
+        revisions: the log, in order.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._tables = _Tables()
+        self._tables.put(make_root(_now(), secrets.token_hex(8)))
+        self._open: set[MemorySnapshot] = set()
+        self._lock = asyncio.Lock()
+        self._secrets: dict[str, str] = {}
+        self._nonces: dict[str, float] = {}
+        self.revisions: list[Revision] = []
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["MemorySnapshot"]:
+        """Read at this instant; see ``Storage``."""
+        snapshot = MemorySnapshot(self._tables, {})
+        self._open.add(snapshot)
+        try:
+            yield snapshot
+        finally:
+            self._open.discard(snapshot)
+
+    async def commit(self, command: Command) -> list[Verdict]:
+        """Decide and store; see ``Storage``."""
+
+        async def ask(inquiry: Inquiry) -> Any:
+            return await inquiry.ask(MemorySnapshot(self._tables, dict(state.finished())))
+
+        async with self._lock:
+            state = State({})
+            decider = Decider(Judge(state, self._rules), _now())
+            try:
+                verdicts = await settle(command, decider, self._load, ask)
+            except Exception as error:
+                # The state is thrown away with everything that was decided.
+                logger.exception("a command could not be decided")
+                raise Unforeseen from error
+            self._store(state)
+            return verdicts
+
+    async def _load(self, uris: Iterable[str]) -> Mapping[str, StoredObject | None]:
+        return {uri: self._tables.objects.get(uri) for uri in uris}
+
+    def _store(self, state: State) -> None:
+        for stored in state.finished().values():
+            for snapshot in self._open:
+                snapshot.keep(stored.uri)
+            self._tables.put(stored)
+        self.revisions.extend(state.revisions)
+
+    async def secret(self, name: str) -> str:
+        """Made once for as long as the process lives; see ``Storage``."""
+        return self._secrets.setdefault(name, secrets.token_hex(32))
+
+    async def claim(self, nonce: str, seconds: int) -> bool:
+        """Use up a nonce; see ``Storage``."""
+        now = time.monotonic()
+        self._nonces = {one: until for one, until in self._nonces.items() if until > now}
+        if nonce in self._nonces:
+            return False
+        self._nonces[nonce] = now + seconds
+        return True
+
+    async def check(self) -> bool:
+        """Always true: it is this process."""
+        return True
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class MemorySnapshot:
+    """The tables at one instant: what was overwritten since is kept aside."""
+
+    def __init__(self, tables: _Tables, overlay: Overlay) -> None:
+        self._tables = tables
+        self._overlay = overlay
+
+    def keep(self, uri: str) -> None:
+        """Remember an object that is about to be overwritten."""
+        self._overlay.setdefault(uri, self._tables.objects.get(uri))
+
+    def _get(self, uri: str) -> StoredObject | None:
+        if uri in self._overlay:
+            return self._overlay[uri]
+        return self._tables.objects.get(uri)
+
+    def _among(self, uris: Iterable[str]) -> list[StoredObject]:
+        """Those under the URIs of an index, and those kept aside, which may not be in it."""
+        found = (self._get(uri) for uri in dict.fromkeys((*uris, *self._overlay)))
+        return [stored for stored in found if stored is not None and stored.uri != ROOT]
+
+    async def objects(self, uris: Iterable[str]) -> dict[str, StoredObject]:
+        """See ``Snapshot``."""
+        found = ((uri, self._get(uri)) for uri in uris)
+        return {uri: stored for uri, stored in found if stored is not None}
+
+    def _matching(self, page: Page) -> list[StoredObject]:
+        listed = self._among(self._tables.by_list.get(page.path.uri, ()))
+        return [stored for stored in listed if _belongs(page, stored)]
+
+    async def page(self, page: Page) -> list[StoredObject]:
+        """See ``Snapshot``."""
+        found = self._matching(page)
+        if page.after is not None:
+            found = [one for one in found if is_after(page.order, one.data, page.after)]
+        return heapq.nsmallest(page.limit, found, key=lambda one: sort_key(page.order, one.data))
+
+    async def count(self, page: Page) -> int:
+        """See ``Snapshot``."""
+        return sum(not one.deleted for one in self._matching(page))
+
+    async def groups_of(self, principals: Collection[str]) -> list[StoredObject]:
+        """See ``Snapshot``."""
+        indexed = [uri for one in principals for uri in self._tables.by_member.get(one, ())]
+        members = set(principals)
+        found = self._among(indexed)
+        return [one for one in found if not members.isdisjoint(one.members or ())]
+
+    async def named(self, principals: Collection[str]) -> list[StoredObject]:
+        """See ``Snapshot``."""
+        indexed = [uri for one in principals for uri in self._tables.by_principal.get(one, ())]
+        wanted = set(principals)
+        found = self._among(indexed)
+        return [one for one in found if any(not wanted.isdisjoint(who) for who in one.acl.values())]
+
+
+def _belongs(page: Page, stored: StoredObject) -> bool:
+    if stored.path.list.uri != page.path.uri or stored.position <= page.floor:
+        return False
+    if stored.deleted and not page.tombstones:
+        return False
+    if page.readers is not None and set(page.readers).isdisjoint(stored.readers):
+        return False
+    return matches(page.conditions, stored.data)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

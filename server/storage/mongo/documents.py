@@ -1,0 +1,180 @@
+"""Objects and revisions as BSON documents, and back. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bson.int64 import Int64
+
+from server.core.objects import Clock, Permissions, StoredObject
+from server.core.paths import ROOT, object_path
+from server.core.revisions import Revision
+from server.core.state import State
+from server.storage.mongo.shadow import make_shadow
+
+Document = dict[str, Any]
+
+DEAD_FIELDS = ("q", "acl", "readers", "principals", "members")
+"""What the purger takes from a parent that is gone; its clocks stay."""
+
+
+def encode_object(stored: StoredObject) -> Document:
+    """The document of an object, tombstone or root."""
+    document: Document = {
+        "_id": stored.uri,
+        "last_modified": Int64(stored.last_modified),
+        "pos": Int64(stored.position),
+        "deleted": stored.deleted,
+        "json": stored.json,
+    }
+    if stored.uri == ROOT:
+        document["epoch"] = stored.epoch
+    else:
+        path = object_path(stored.uri)
+        document |= {"bucket": path.bucket, "list": path.list.uri, "id": path.id}
+        document |= _encode_rights(stored)
+    if not stored.deleted and stored.uri != ROOT:
+        shadow = make_shadow(stored.data, len(stored.json))
+        if shadow is not None:
+            document["q"] = shadow
+    if stored.clocks:
+        document["clocks"] = encode_clocks(stored.clocks)
+        # Somebody has to look whether its lists hold what is not there any more.
+        if stored.deleted or any(clock.floor for clock in stored.clocks.values()):
+            document["purge"] = True
+    return document
+
+
+def _encode_rights(stored: StoredObject) -> Document:
+    rights: Document = {"readers": list(stored.readers)}
+    if stored.acl:
+        rights["acl"] = {name: list(who) for name, who in stored.acl.items()}
+        rights["principals"] = list({one: None for who in stored.acl.values() for one in who})
+    if stored.members is not None:
+        rights["members"] = list(stored.members)
+    return rights
+
+
+def encode_clocks(clocks: Mapping[str, Clock]) -> Document:
+    """The clocks of a parent."""
+    return {plural: _encode_clock(clock) for plural, clock in clocks.items()}
+
+
+def _encode_clock(clock: Clock) -> Document:
+    return {"pos": Int64(clock.position), "floor": Int64(clock.floor), "live": Int64(clock.live)}
+
+
+def decode_object(document: Document) -> StoredObject:
+    """The object of a document; fields that were not asked for are empty."""
+    acl: Permissions = document.get("acl", _NOTHING)
+    if acl:
+        acl = {name: tuple(who) for name, who in acl.items()}
+    clocks = document.get("clocks", _NOTHING)
+    members = document.get("members")
+    return StoredObject(
+        document["_id"],
+        document["last_modified"],
+        document["pos"],
+        document["json"],
+        document["deleted"],
+        acl,
+        tuple(document.get("readers", ())),
+        None if members is None else tuple(members),
+        {plural: _decode_clock(clock) for plural, clock in clocks.items()} if clocks else clocks,
+        document.get("epoch", ""),
+    )
+
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def _decode_clock(clock: Document) -> Clock:
+    return Clock(clock["pos"], clock["floor"], clock["live"])
+
+
+def encode_updates(state: State) -> list[Document]:
+    """The statements of one ``update`` that store a state's effects.
+
+    Written objects are replaced whole; of those of which only clocks moved,
+    the clocks are set; of a bucket that was only read, a counter moves, so that
+    whoever changes it meanwhile conflicts.
+    """
+    finished = state.finished()
+    updates = [
+        {"q": {"_id": uri}, "u": encode_object(stored), "upsert": True}
+        for uri, stored in finished.items()
+        if uri in state.written
+    ]
+    for uri, plurals in _moved(state).items():
+        if uri not in state.written:
+            moved = {
+                f"clocks.{plural}": _encode_clock(state.clocks[uri, plural]) for plural in plurals
+            }
+            updates.append({"q": {"_id": uri}, "u": {"$set": moved}})
+    for bucket in sorted(state.locked):
+        uri = ROOT if bucket == ROOT else f"/buckets/{bucket}"
+        if uri not in finished:
+            updates.append({"q": {"_id": uri}, "u": {"$inc": {"lock": 1}}})
+    return updates
+
+
+def _moved(state: State) -> dict[str, list[str]]:
+    moved: dict[str, list[str]] = {}
+    for uri, plural in state.clocks:
+        moved.setdefault(uri, []).append(plural)
+    return moved
+
+
+def encode_revisions(revisions: Iterable[Revision], batch: str) -> list[Document]:
+    """The documents of a transaction's revisions.
+
+    Args:
+        revisions: in order.
+        batch: fixed before the first attempt, so that a second application
+            of the same effects is a duplicate key.
+    """
+    return [_encode_revision(one, batch, index) for index, one in enumerate(revisions)]
+
+
+def _encode_revision(revision: Revision, batch: str, index: int) -> Document:
+    document: Document = {
+        "_id": f"{batch}-{index}",
+        "tx": batch,
+        "bucket": revision.bucket,
+        "seq": Int64(revision.seq),
+        "list": revision.list,
+        "pos": Int64(revision.position),
+        "uri": revision.uri,
+        "action": revision.action,
+        "by": revision.by,
+        "date": Int64(revision.date),
+        "last_modified": Int64(revision.last_modified),
+        "json": revision.json,
+        "acl": {name: list(who) for name, who in revision.acl.items()},
+        "readers": list(revision.readers),
+    }
+    if revision.before is not None:
+        document["before"] = revision.before
+        document["acl_before"] = {name: list(who) for name, who in revision.acl_before.items()}
+        document["readers_before"] = list(revision.readers_before)
+    return document
+
+
+def decode_revision(document: Document) -> Revision:
+    """The revision of a document."""
+    return Revision(
+        uri=document["uri"],
+        list=document["list"],
+        bucket=document["bucket"],
+        seq=document["seq"],
+        position=document["pos"],
+        action=document["action"],
+        by=document["by"],
+        date=document["date"],
+        last_modified=document["last_modified"],
+        before=document.get("before"),
+        json=document["json"],
+        acl={name: tuple(who) for name, who in document["acl"].items()},
+        acl_before={name: tuple(who) for name, who in document.get("acl_before", {}).items()},
+        readers=tuple(document["readers"]),
+        readers_before=tuple(document.get("readers_before", ())),
+    )
