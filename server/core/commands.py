@@ -26,13 +26,11 @@ class Target:
         actor: who writes.
         path: the object.
         precondition: what the client believes of it.
-        ensure: whether missing parents are made (the default bucket).
     """
 
     actor: Actor
     path: ObjectPath
     precondition: Precondition = NONE
-    ensure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,6 @@ class RemoveMany:
             longer match or that the actor may not write are left alone.
         conditions: that each must match still.
         precondition: on the list.
-        ensure: whether missing parents are made.
     """
 
     actor: Actor
@@ -99,7 +96,6 @@ class RemoveMany:
     ids: tuple[str, ...]
     conditions: tuple[Condition, ...] = ()
     precondition: Precondition = NONE
-    ensure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +149,7 @@ class Outcome:
         object: as it is now, or its tombstone.
         created: whether it did not exist before.
         before: as it was, if it did.
-        writable: whether the actor may write it, and so sees its permissions.
+        writable: whether its own ACL names the actor as a writer, who so sees it.
         sent: by a PATCH, what ``patches.shape_answer`` compares with.
     """
 
@@ -214,7 +210,8 @@ def _uris_of(part: Part) -> list[str]:
             return [path.parent_uri, *above, *(f"{path.uri}/{one}" for one in ids)]
         case Flush(uris):
             return [ROOT, *uris]
-        case Inquiry():
+        case _:
+            # An inquiry reads for itself.
             return []
 
 

@@ -31,13 +31,13 @@ from server.core.contents import (
     without_assigned,
 )
 from server.core.effects import Body, Effects
-from server.core.errors import ModifiedMeanwhile, ObjectMissing
+from server.core.errors import ModifiedMeanwhile
 from server.core.filters import matches
 from server.core.json_text import dump_json
 from server.core.judge import Chain, Judge
 from server.core.objects import Permissions, StoredObject
 from server.core.patches import apply_patch
-from server.core.paths import ListPath, ObjectPath, object_path
+from server.core.paths import ObjectPath, invalid_id, object_path
 from server.core.permissions import Actor, read_permission, refuse
 from server.core.positions import spell_etag, timestamp_of
 from server.core.preconditions import ANY, is_refused
@@ -65,8 +65,9 @@ class Decider:
         """Apply a write to the state, or refuse it.
 
         Raises:
-            SyncError: If it is refused; the state is as it was.
-            Unread: If something it depends on was not read.
+            SyncError: If it is refused.
+            Unread: If something it depends on was not read. After either the
+                caller undoes what was done so far.
         """
         match write:
             case Create():
@@ -81,14 +82,14 @@ class Decider:
                 return self._remove_many(write)
             case Ensure(actor, path):
                 self._ensure(actor, path.chain)
-            case Flush():
+            case _:
                 self._flush(write)
         return None
 
     def _create(self, write: Create) -> Outcome:
         target = write.target
         actor, path = target.actor, self._free_path(write)
-        chain = self._chain(actor, path.list, ensure=target.ensure)
+        chain = self.judge.chain(actor, path.list)
         if not self.judge.may(actor, path, "create", chain):
             raise refuse(actor)
         current = self.state.live(path)
@@ -99,19 +100,19 @@ class Decider:
         self._check(target, current, chain)
         if not self.judge.may(actor, path, read_permission(path.kind.name), chain):
             raise refuse(actor)
-        writable = self.judge.may(actor, path, "write", chain)
+        writable = self.judge.is_named_writer(actor, current)
         return Outcome(current, before=current, writable=writable)
 
     def _free_path(self, write: Create) -> ObjectPath:
         path = write.target.path
         while write.new_id is not None and self.state.get(path.uri) is not None:
-            path = path.list.object(write.new_id())
+            path = path.list.object(self.state.spare_id(path.uri, write.new_id))
         return path
 
     def _replace(self, write: Replace) -> Outcome:
         target, content = write.target, write.content
         actor, path = target.actor, target.path
-        chain = self._chain(actor, path.list, ensure=target.ensure)
+        chain = self.judge.chain(actor, path.list)
         current = self.state.live(path)
         if current is None:
             if not self.judge.may(actor, path, "create", chain):
@@ -129,7 +130,8 @@ class Decider:
         else:
             body = Body(content.fields, content.text, acl, content.date)
         changed = self._effects(actor).change(path, current, body)
-        return Outcome(changed, before=current)
+        writable = self.judge.is_named_writer(actor, changed)
+        return Outcome(changed, before=current, writable=writable)
 
     def _may_replace(self, target: Target, chain: Chain) -> bool:
         if self.judge.may(target.actor, target.path, "write", chain):
@@ -144,14 +146,16 @@ class Decider:
         patched = apply_patch(write.patch, dict(current.data), current.acl)
         if patched.data.get("id", path.id) != path.id:
             raise mismatched_id()
-        date = parse_date(patched.data)
+        kept = patched.data.get("last_modified") == current.last_modified
+        date = None if kept else parse_date(patched.data)
         fields = complete_data(path.kind.name, without_assigned(patched.data))
         rest = dump_json(fields)
         check_size(rest)
         acl = current.acl if patched.permissions is None else patched.permissions
         body = Body(fields, rest, self._own(target.actor, acl), date)
         changed = self._effects(target.actor).change(path, current, body)
-        return Outcome(changed, before=current, sent=patched.sent)
+        writable = self.judge.is_named_writer(target.actor, changed)
+        return Outcome(changed, before=current, writable=writable, sent=patched.sent)
 
     def _remove(self, write: Remove) -> Outcome:
         current = self._existing(write.target)
@@ -160,7 +164,7 @@ class Decider:
         return Outcome(tombstone, before=current)
 
     def _remove_many(self, write: RemoveMany) -> ListOutcome:
-        chain = self._chain(write.actor, write.path, ensure=write.ensure)
+        chain = self.judge.chain(write.actor, write.path)
         stamp = timestamp_of(self.state.clock(write.path).position)
         if is_refused(write.precondition, stamp):
             raise ModifiedMeanwhile(spell_etag(stamp))
@@ -193,23 +197,15 @@ class Decider:
     def _existing(self, target: Target) -> StoredObject:
         """The object that a PATCH or DELETE is about, if it may proceed."""
         actor, path = target.actor, target.path
-        chain = self._chain(actor, path.list, ensure=target.ensure)
+        chain = self.judge.chain(actor, path.list)
         current = self.state.live(path)
         if current is None:
-            if not self.judge.may(actor, path, "read", chain):
-                raise refuse(actor)
-            raise ObjectMissing(path.id, path.kind.name)
+            raise self.judge.missing(actor, path, chain)
         chain[path.kind.name] = current
         if not self.judge.may(actor, path, "write", chain):
             raise refuse(actor)
         self._check(target, current, chain)
         return current
-
-    def _chain(self, actor: Actor, path: ListPath, *, ensure: bool) -> Chain:
-        """The ancestors, which must exist; with ``ensure`` they are made."""
-        if ensure:
-            self._ensure(actor, path.ancestors)
-        return self.judge.chain(actor, path)
 
     def _check(self, target: Target, current: StoredObject | None, chain: Chain) -> None:
         """Check the precondition of a write that is permitted."""
@@ -224,9 +220,12 @@ class Decider:
         raise ModifiedMeanwhile(etag if visible else None, current.data if visible else None)
 
     def _make(self, actor: Actor, path: ObjectPath, content: Content) -> Outcome:
+        if not path.valid:
+            raise invalid_id()
         acl = self._own(actor, content.permissions or {})
         body = Body(content.fields or {}, content.text, acl, content.date)
-        return Outcome(self._effects(actor).make(path, body), created=True)
+        made = self._effects(actor).make(path, body)
+        return Outcome(made, created=True, writable=self.judge.is_named_writer(actor, made))
 
     def _own(self, actor: Actor, acl: Permissions) -> Permissions:
         """The ACL with its writer in it, where the settings say so."""

@@ -76,6 +76,10 @@ class SyncError(Exception):
         return answer
 
 
+_INVALID = "Invalid parameters"
+"""The protocol's own words for what cannot be read, whatever the status."""
+
+
 class InvalidParameters(SyncError):
     """The request cannot be understood, or asks for what cannot be.
 
@@ -96,8 +100,8 @@ class InvalidParameters(SyncError):
 
     @property
     def title(self) -> str:
-        """The protocol's own words for 400."""
-        return "Invalid parameters"
+        """See ``_INVALID``."""
+        return _INVALID
 
 
 def invalid(location: str, name: str, description: str) -> InvalidParameters:
@@ -188,28 +192,36 @@ class MethodNotAllowed(SyncError):
         super().__init__("Method not allowed on this endpoint.", headers={"Allow": allow})
 
 
-class NotAcceptable(SyncError):
+class _UnspokenType(SyncError):
+    """A header allows or names types of which none is spoken here."""
+
+    header: ClassVar[str]
+
+    def __init__(self, expected: Sequence[str]) -> None:
+        sentence = f"{self.header} header should be one of {list(expected)!r}"
+        row = {"location": "header", "name": self.header, "description": sentence}
+        super().__init__(sentence, details=[row])
+
+    @property
+    def title(self) -> str:
+        """See ``_INVALID``."""
+        return _INVALID
+
+
+class NotAcceptable(_UnspokenType):
     """The client accepts no JSON."""
 
     status = 406
     errno = 107
-
-    def __init__(self, expected: Sequence[str]) -> None:
-        sentence = f"Accept header should be one of {list(expected)!r}"
-        row = {"location": "header", "name": "Accept", "description": sentence}
-        super().__init__(sentence, details=[row])
+    header = "Accept"
 
 
-class UnsupportedMediaType(SyncError):
+class UnsupportedMediaType(_UnspokenType):
     """The body is of a type that this endpoint does not read."""
 
     status = 415
     errno = 107
-
-    def __init__(self, expected: Sequence[str]) -> None:
-        sentence = f"Content-Type header should be one of {list(expected)!r}"
-        row = {"location": "header", "name": "Content-Type", "description": sentence}
-        super().__init__(sentence, details=[row])
+    header = "Content-Type"
 
 
 class ModifiedMeanwhile(SyncError):

@@ -6,9 +6,9 @@ Either way it may raise ``Unread``: whoever asks reads more and asks again.
 
 from dataclasses import dataclass
 
-from server.core.errors import ObjectMissing, ParentMissing
+from server.core.errors import ObjectMissing, ParentMissing, SyncError
 from server.core.objects import Clock, StoredObject
-from server.core.paths import ListPath, ObjectPath
+from server.core.paths import ListPath, ObjectPath, invalid_id
 from server.core.permissions import (
     Actor,
     Rules,
@@ -30,7 +30,7 @@ class Reading:
 
     Attributes:
         object: as it is.
-        writable: whether the reader may write it, and so sees its permissions.
+        writable: whether its own ACL names the reader as a writer, who so sees it.
     """
 
     object: StoredObject
@@ -78,7 +78,10 @@ class Judge:
         return self._may(actor, path.kind.name, permission, chain)
 
     def _may(self, actor: Actor, kind: str, permission: str, chain: Chain) -> bool:
-        principals = granting(self.rules, kind, permission, chain)
+        return self._is_among(actor, granting(self.rules, kind, permission, chain))
+
+    def _is_among(self, actor: Actor, principals: set[str]) -> bool:
+        """Whether principals include the actor, itself or through a group."""
         if not actor.principals.isdisjoint(principals):
             return True
         return any(self.grants(actor, group) for group in self._read_groups(actor, principals))
@@ -124,13 +127,32 @@ class Judge:
         chain = self.chain(actor, path.list)
         stored = self.state.live(path)
         if stored is None:
-            if not self.may(actor, path, "read", chain):
-                raise refuse(actor)
-            raise ObjectMissing(path.id, path.kind.name)
+            raise self.missing(actor, path, chain)
         chain[path.kind.name] = stored
         if not self.may(actor, path, read_permission(path.kind.name), chain):
             raise refuse(actor)
-        return Reading(stored, self.may(actor, path, "write", chain))
+        return Reading(stored, self.is_named_writer(actor, stored))
+
+    def missing(self, actor: Actor, path: ObjectPath, chain: Chain) -> SyncError:
+        """The error for an object that does not exist.
+
+        Args:
+            actor: who asks; who may not read the list is not told.
+            path: the object.
+            chain: its ancestors, which exist.
+        """
+        if not self.may(actor, path, "read", chain):
+            return refuse(actor)
+        return ObjectMissing(path.id, path.kind.name) if path.valid else invalid_id()
+
+    def is_named_writer(self, actor: Actor, stored: StoredObject) -> bool:
+        """Whether the object's own ACL lets the actor write it.
+
+        Such an actor is shown its permissions; one who may write it by an
+        ancestor's ACL or by a setting is not.
+        """
+        writers = set(stored.acl.get("write", ()))
+        return self._is_among(actor, writers)
 
     def read_list(self, actor: Actor, path: ListPath, permission: str = "read") -> ListReading:
         """How much of a list the actor has a permission on.
@@ -146,3 +168,29 @@ class Judge:
             self._may(actor, kind, permission, chain),
             self._may(actor, kind, "create", chain),
         )
+
+    def check_access(self, actor: Actor, path: ListPath | ObjectPath, *, writes: bool) -> None:
+        """Check, before somebody is told what is wrong with a request, that they may know.
+
+        Args:
+            actor: who asks.
+            path: what the request is about; its ids may be malformed.
+            writes: whether it would write.
+
+        Raises:
+            SyncError: As for a request with nothing wrong.
+        """
+        if isinstance(path, ListPath):
+            chain = self.chain(actor, path)
+            if writes and not self._may(actor, path.kind.name, "create", chain):
+                raise refuse(actor)
+            return
+        chain = self.chain(actor, path.list)
+        stored = self.state.live(path)
+        if stored is not None:
+            chain[path.kind.name] = stored
+            permission = "write" if writes else read_permission(path.kind.name)
+        else:
+            permission = "create" if writes else "read"
+        if not self._may(actor, path.kind.name, permission, chain):
+            raise refuse(actor)

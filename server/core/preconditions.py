@@ -33,18 +33,18 @@ NONE = Precondition()
 
 
 def parse_precondition(if_match: str | None, if_none_match: str | None) -> Precondition:
-    """Read the two headers.
+    """Read the two headers; an empty one is as if not given.
 
     Raises:
         InvalidParameters: If one is neither ``*`` nor an integer in double quotes.
     """
-    if if_match is None and if_none_match is None:
+    if not if_match and not if_none_match:
         return NONE
     return Precondition(_parse("If-Match", if_match), _parse("If-None-Match", if_none_match))
 
 
 def _parse(name: str, value: str | None) -> int | None:
-    if value is None:
+    if not value:
         return None
     if value == "*":
         return ANY

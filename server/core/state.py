@@ -5,7 +5,7 @@ effects of those before it. A command that needs something that was not read
 is told so by ``Unread``: the ledger reads it and asks again.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,7 @@ class State:
     def __init__(self, objects: Mapping[str, StoredObject | None]) -> None:
         self._read = dict(objects)
         self._touched: set[str] = set()
+        self._spares: dict[str, str] = {}
         self._journal: list[tuple[MutableMapping[Any, Any], Any, Any]] = []
         self.written: dict[str, StoredObject] = {}
         self.clocks: dict[tuple[str, str], Clock] = {}
@@ -88,6 +89,16 @@ class State:
         if path.ancestors and found.position <= self.clock(path.list).floor:
             return None
         return found
+
+    def spare_id(self, uri: str, make: Callable[[], str]) -> str:
+        """The id to try in place of that of a taken URI.
+
+        The same each time it is asked: a decision that met ``Unread`` on the
+        way is made again, and would else never come to an end.
+        """
+        if uri not in self._spares:
+            self._spares[uri] = make()
+        return self._spares[uri]
 
     def clock(self, path: ListPath) -> Clock:
         """The clock of a list whose parent is stored."""

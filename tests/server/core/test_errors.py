@@ -81,14 +81,14 @@ NOT_FOUND = "The resource you are looking for could not be found."
             errors.NotAcceptable(["application/json"]),
             406,
             107,
-            "Not Acceptable",
+            "Invalid parameters",
             "Accept header should be one of ['application/json']",
         ),
         (
             errors.UnsupportedMediaType(("application/json", "text/x")),
             415,
             107,
-            "Unsupported Media Type",
+            "Invalid parameters",
             "Content-Type header should be one of ['application/json', 'text/x']",
         ),
         (

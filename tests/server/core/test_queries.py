@@ -1,0 +1,179 @@
+import pytest
+
+from server.core.errors import InvalidParameters
+from server.core.filters import Operator
+from server.core.queries import ListQuery, check_dates, parse_fields, parse_query
+from server.core.sorting import DEFAULT_ORDER, SortKey
+
+DAY = 24 * 3600 * 1000
+NOW = 1_700_000_000_000
+
+
+def refused(*arguments: tuple[str, str], known: set[str] | None = None) -> InvalidParameters:
+    with pytest.raises(InvalidParameters) as caught:
+        parse_query(arguments, known_fields=known)
+    return caught.value
+
+
+def test_empty_query_string_asks_for_the_whole_list_in_default_order() -> None:
+    query = parse_query(())
+    assert query == ListQuery()
+    assert query.order == DEFAULT_ORDER
+    assert not query.wants_tombstones
+
+
+def test_every_parameter_is_read_and_unknown_ones_with_an_underscore_are_ignored() -> None:
+    query = parse_query(
+        [
+            ("_since", '"5"'),
+            ("_sort", "a,-b.c"),
+            ("_limit", "10"),
+            ("_fields", "a,b.c"),
+            ("_token", "tok"),
+            (" min_a ", "1"),
+            ("_foo", "1"),
+            ("_foo", "2"),
+        ]
+    )
+    assert [(c.field, c.operator, c.value) for c in query.conditions] == [
+        ("last_modified", Operator.GT, 5),
+        ("a", Operator.MIN, 1),
+    ]
+    assert query.sort == (SortKey("a"), SortKey("b.c", descending=True))
+    assert query.order == (*query.sort, *DEFAULT_ORDER)
+    assert (query.limit, query.fields, query.token) == (10, ("a", "b.c"), "tok")
+    assert query.wants_tombstones
+    assert not query.uses_to
+
+
+@pytest.mark.parametrize(
+    "name", ["_since", "_before", "_to", "last_modified", "not_last_modified", "in_last_modified"]
+)
+def test_any_filter_on_last_modified_asks_for_tombstones(name: str) -> None:
+    query = parse_query([(name, "5")])
+    assert query.wants_tombstones
+    assert query.uses_to is (name == "_to")
+
+
+def test_other_filters_do_not_ask_for_tombstones() -> None:
+    assert not parse_query([("deleted", "true")]).wants_tombstones
+
+
+@pytest.mark.parametrize(
+    "name", ["_limit", "_since", "_before", "_to", "_sort", "_fields", "_token"]
+)
+def test_parameter_of_the_protocol_given_twice_is_refused_by_name(name: str) -> None:
+    error = refused((name, "1"), (name, "1"))
+    assert error.message == f"{name} is given twice"
+    assert error.problems[0].name == name
+
+
+def test_filter_given_twice_is_of_the_list() -> None:
+    assert parse_query([("i", "1"), ("a", "x"), ("i", "2")]).conditions[0].value == [1, 2]
+
+
+def test_ten_thousand_parameters_are_refused_and_a_thousand_are_not() -> None:
+    arguments = [(f"f{i}", "1") for i in range(10_000)]
+    assert len(parse_query(arguments[:1000]).conditions) == 1000
+    assert "1000 parameters" in str(refused(*arguments).message)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [("5", 5), ("0", 0), ('"5"', 5), ("2.5", 2), ("", None), ('""', None), ("null", None)],
+)
+def test_limit_is_read(text: str, limit: int | None) -> None:
+    assert parse_query([("_limit", text)]).limit == limit
+
+
+@pytest.mark.parametrize("text", ["-1", "abc", "true", "1,2", str(2**63)])
+def test_limit_that_is_no_number_of_objects_is_refused(text: str) -> None:
+    assert refused(("_limit", text)).problems[0].name == "_limit"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("-", []),
+        ("--a", []),
+        ("a b", []),
+        ("a,,-b", ["a", "-b"]),
+        (" a , b", ["a", "b"]),
+        ("+a", ["a"]),
+        ("a,-a", ["a"]),
+        ("a-b,_x,$set,a.b", ["a-b", "_x", "$set", "a.b"]),
+    ],
+)
+def test_sort_keys_are_read_and_malformed_ones_ignored(text: str, expected: list[str]) -> None:
+    sort = parse_query([("_sort", text)]).sort
+    assert [("-" if key.descending else "") + key.field for key in sort] == expected
+
+
+def test_more_sort_keys_or_fields_than_can_be_meant_are_refused() -> None:
+    names = ",".join(f"f{i}" for i in range(1001))
+    assert refused(("_sort", names)).problems[0].name == "_sort"
+    assert refused(("_fields", names)).problems[0].name == "_fields"
+
+
+@pytest.mark.parametrize("name", ["_sort", "_fields"])
+def test_path_too_long_to_look_up_is_refused(name: str) -> None:
+    assert refused((name, "x" * 1025)).problems[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [("", None), (",", None), ("a", ("a",)), (" a ,,b.c,a", ("a", "b.c"))],
+)
+def test_fields_are_read_the_same_for_lists_and_objects(
+    text: str, fields: tuple[str, ...] | None
+) -> None:
+    assert parse_query([("_fields", text)]).fields == fields
+    assert parse_fields([("_fields", text), ("_since", "abc")]) == fields
+
+
+def test_object_without_fields_is_whole() -> None:
+    assert parse_fields(()) is None
+    assert parse_fields([("_limit", "abc")]) is None
+
+
+def test_empty_token_is_none() -> None:
+    assert parse_query([("_token", "")]).token is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "description"),
+    [
+        ("foo", "1", "Unknown filter field 'foo'"),
+        ("_sort", "uri,-foo", "Unknown sort field 'foo'"),
+        ("_fields", "uri,foo,bar", "Fields bar,foo do not exist"),
+    ],
+)
+def test_unknown_field_of_a_fixed_schema_is_refused(
+    name: str, value: str, description: str
+) -> None:
+    assert refused((name, value), known={"uri"}).problems[0].description == description
+
+
+def test_known_fields_of_a_fixed_schema_are_accepted_everywhere() -> None:
+    query = parse_query(
+        [("target.data.x", "1"), ("_sort", "uri"), ("_fields", "target.data"), ("_since", "1")],
+        known_fields={"uri", "target"},
+    )
+    assert len(query.conditions) == 2
+
+
+@pytest.mark.parametrize("name", ["_since", "_before", "_to", "gt_last_modified", "last_modified"])
+def test_date_a_day_ahead_is_refused_unless_the_list_is_dated_there(name: str) -> None:
+    query = parse_query([("a", "9"), (name, str(NOW + DAY))])
+    check_dates(query, NOW + DAY, NOW)
+    check_dates(query, NOW, NOW + 1)
+    with pytest.raises(InvalidParameters) as caught:
+        check_dates(query, NOW, NOW)
+    assert caught.value.message == f"Invalid value for {name}"
+
+
+def test_null_and_lists_of_dates_are_never_too_late() -> None:
+    late = str(NOW + 2 * DAY)
+    query = parse_query([("_since", "null"), ("in_last_modified", late), ("n", late)])
+    check_dates(query, NOW, NOW)
