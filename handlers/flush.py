@@ -1,0 +1,36 @@
+"""POST /__flush__: remove everything."""
+
+import secrets
+
+from handlers.messages import ApiRequest, ApiResponse, json_response
+from handlers.plans import Plan
+from server.core.errors import MethodNotAllowed
+from server.core.permissions import refuse
+from server.service.flushing import flush
+from server.storage.base import Storage
+
+METHODS = ("POST", "OPTIONS")
+
+
+class FlushEndpoint:
+    """Plans flushes; exists only where the operator has switched it on."""
+
+    def __init__(self, storage: Storage, principals: frozenset[str]) -> None:
+        self._storage = storage
+        self._principals = principals
+
+    def plan(self, request: ApiRequest) -> Plan:
+        """A flush, for who may.
+
+        Raises:
+            SyncError: If it is not a POST, or by somebody else.
+        """
+        if request.method != "POST":
+            raise MethodNotAllowed(", ".join(METHODS))
+        if request.actor.principals.isdisjoint(self._principals):
+            raise refuse(request.actor)
+        return Plan(alone=self._flush)
+
+    async def _flush(self) -> ApiResponse:
+        await flush(self._storage, secrets.token_hex(8))
+        return json_response({}, 202)

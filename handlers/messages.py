@@ -1,0 +1,185 @@
+"""A request of the API and its answer, apart from the connection they come over.
+
+A part of a batch is such a request too.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from server.core.errors import NotAcceptable, UnsupportedMediaType, invalid
+from server.core.json_text import BadJSON, dump_json, parse_json
+from server.core.objects import StoredObject
+from server.core.permissions import Actor
+from server.core.positions import spell_date, spell_etag
+from server.core.preconditions import Precondition, parse_precondition
+
+JSON = "application/json"
+
+NO_VALUE: Any = object()
+"""Stands for a body that has yet to be parsed."""
+
+
+class Headers(Protocol):
+    """Header fields by name, whatever the case."""
+
+    def get(self, name: str) -> str | None:
+        """The value of a field; None if it was not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """What is asked.
+
+    Attributes:
+        method: in capitals.
+        path: below the version's prefix, percent-decoded: ``/buckets/b``.
+        arguments: the query string's pairs, decoded, duplicates kept.
+        headers: as sent.
+        body: as sent; empty without one.
+        actor: who asks.
+        root: absolute URL of the API, without a slash at its end.
+        now: the server's time at its arrival, in ms.
+        value: the body of a part of a batch, which was parsed with the batch.
+    """
+
+    method: str
+    path: str
+    arguments: Sequence[tuple[str, str]]
+    headers: Headers
+    body: bytes
+    actor: Actor
+    root: str
+    now: int
+    value: Any = NO_VALUE
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method in ("GET", "HEAD", "OPTIONS")
+
+    def precondition(self) -> Precondition:
+        """Of its headers.
+
+        Raises:
+            InvalidParameters: If one is malformed.
+        """
+        headers = self.headers
+        return parse_precondition(headers.get("If-Match"), headers.get("If-None-Match"))
+
+    def content_type(self, allowed: Sequence[str] = (JSON,)) -> str:
+        """The type of the body, in lower case, without parameters.
+
+        Raises:
+            UnsupportedMediaType: If it is not one of those that are read here.
+        """
+        sent = self.headers.get("Content-Type")
+        if not sent:
+            return JSON
+        kind = sent.partition(";")[0].strip().lower()
+        if kind not in allowed and (self.body or self.value is not NO_VALUE):
+            raise UnsupportedMediaType(allowed)
+        return kind if kind in allowed else JSON
+
+    def json(self) -> Any:
+        """The body, parsed; an absent one is ``{}``.
+
+        Raises:
+            InvalidParameters: If it is no JSON that can be stored.
+        """
+        if self.value is not NO_VALUE:
+            return self.value
+        if not self.body:
+            return {}
+        try:
+            return parse_json(self.body)
+        except BadJSON as error:
+            raise invalid("body", "", str(error)) from None
+
+    def check_acceptable(self) -> None:
+        """Check that the client takes JSON.
+
+        Raises:
+            NotAcceptable: If it says that it doesn't.
+        """
+        accept = self.headers.get("Accept")
+        if accept and accept not in ("*/*", JSON):
+            kinds = [one.partition(";")[0].strip().lower() for one in accept.split(",")]
+            if not {"*/*", "application/*", JSON}.intersection(kinds):
+                raise NotAcceptable([JSON])
+
+    def link(self, **changes: str) -> str:
+        """Its own absolute URL, with some parameters of the query string replaced."""
+        kept = [(name, value) for name, value in self.arguments if name not in changes]
+        return f"{self.root}{self.path}?{urlencode(kept + list(changes.items()))}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """What is answered.
+
+    Attributes:
+        status: HTTP status.
+        body: JSON text; empty for none.
+        headers: beside those that every answer has.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_NO_CACHE = "no-cache, no-store"
+
+
+def stamp_headers(timestamp: int) -> dict[str, str]:
+    """``ETag`` and ``Last-Modified`` of a timestamp in ms, and no caching."""
+    return {
+        "ETag": spell_etag(timestamp),
+        "Last-Modified": spell_date(timestamp),
+        "Cache-Control": _NO_CACHE,
+    }
+
+
+def caching_headers(seconds: int) -> dict[str, str]:
+    """Headers that let an answer be kept, or, for 0 seconds, forbid it."""
+    if seconds == 0:
+        return {"Cache-Control": "no-cache, no-store, must-revalidate"}
+    expires = formatdate(time.time() + seconds, usegmt=True)
+    return {"Cache-Control": f"max-age={seconds}", "Expires": expires}
+
+
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> ApiResponse:
+    """An answer whose body is a value."""
+    return ApiResponse(status, dump_json(value), headers or {})
+
+
+def not_modified_response(timestamp: int) -> ApiResponse:
+    """The 304 that says: you have it."""
+    headers = {"ETag": spell_etag(timestamp), "Last-Modified": spell_date(timestamp)}
+    return ApiResponse(304, b"", headers)
+
+
+def object_body(json: bytes, permissions: Mapping[str, Sequence[str]] | None) -> bytes:
+    """The envelope around an object's text; None leaves the permissions out."""
+    if permissions is None:
+        return b'{"data":%b}' % json
+    if not permissions:
+        return b'{"data":%b,"permissions":{}}' % json
+    return b'{"data":%b,"permissions":%b}' % (json, dump_json(permissions))
+
+
+def list_body(texts: Sequence[bytes]) -> bytes:
+    """The envelope around objects' texts."""
+    return b'{"data":[%b]}' % b",".join(texts)
+
+
+def object_response(stored: StoredObject, status: int, *, writable: bool) -> ApiResponse:
+    """An object, with its permissions for who may write it."""
+    body = object_body(stored.json, stored.acl if writable else {})
+    return ApiResponse(status, body, stamp_headers(stored.last_modified))

@@ -1,0 +1,160 @@
+"""What a request comes to: a read, a part of a command, or something of its own.
+
+Planning decides nothing about the data; it only reads the request. So the same
+plans serve a request alone and a request in a batch.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from handlers.messages import ApiRequest, ApiResponse, json_response
+from server.core.commands import Command, Ensure, Inquiry, Part
+from server.core.errors import SyncError
+from server.storage.base import Snapshot, Storage
+
+Read = Callable[[Snapshot], Awaitable[ApiResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One of ``read``, ``part`` and ``alone`` is given, or ``part`` and ``alone``.
+
+    Attributes:
+        read: answers from a snapshot.
+        part: what is to be written; its verdict goes to ``answer``.
+        answer: makes the answer of the verdict on ``part``.
+        alone: does everything itself. Where ``part`` is given too, that is
+            for a batch.
+        before: what is taken for granted and may have to be made first.
+        size: about how many bytes are stored.
+    """
+
+    read: Read | None = None
+    part: Part | None = None
+    answer: Callable[[Any], ApiResponse] | None = None
+    alone: Callable[[], Awaitable[ApiResponse]] | None = None
+    before: Ensure | None = None
+    size: int = 0
+
+
+class Planner:
+    """Carries plans out.
+
+    Attributes:
+        storage: what they read and write.
+        error_info: link for errors that nobody foresaw.
+    """
+
+    def __init__(self, storage: Storage, error_info: str, retry_after: int) -> None:
+        self.storage = storage
+        self.error_info = error_info
+        self._retry_after = retry_after
+
+    async def run(self, plan: Plan) -> ApiResponse:
+        """Carry out one plan.
+
+        Raises:
+            SyncError: If it is refused or fails.
+        """
+        if plan.alone is not None:
+            return await plan.alone()
+        if plan.part is not None:
+            parts = (plan.part,) if plan.before is None else (plan.before, plan.part)
+            verdicts = await self.storage.commit(Command(parts, plan.size))
+            return self._answer(plan, verdicts[-1])
+        return await self._read(plan)
+
+    async def _read(self, plan: Plan) -> ApiResponse:
+        assert plan.read is not None
+        if plan.before is None:
+            async with self.storage.snapshot() as snapshot:
+                return await plan.read(snapshot)
+        try:
+            async with self.storage.snapshot() as snapshot:
+                return await plan.read(snapshot)
+        except SyncError:
+            # Perhaps for lack of what is made at first use.
+            await self.storage.commit(Command((plan.before,)))
+        async with self.storage.snapshot() as snapshot:
+            return await plan.read(snapshot)
+
+    def _answer(self, plan: Plan, verdict: Any) -> ApiResponse:
+        if isinstance(verdict, SyncError):
+            raise verdict
+        assert plan.answer is not None
+        return plan.answer(verdict)
+
+    async def run_all(self, plans: Sequence[Plan | SyncError], size: int) -> list[ApiResponse]:
+        """Carry out the plans of a batch, in order: its writes are one command.
+
+        Args:
+            plans: or why a part could not be planned.
+            size: about how many bytes are stored.
+
+        Raises:
+            SyncError: If the database fails; then nothing was stored.
+        """
+        if any(isinstance(plan, Plan) and plan.part is not None for plan in plans):
+            return await self._run_writes(plans, size)
+        return [await self._run_safely(plan) for plan in plans]
+
+    async def _run_safely(self, plan: Plan | SyncError) -> ApiResponse:
+        if isinstance(plan, SyncError):
+            return self.refusal(plan)
+        try:
+            return await self.run(plan)
+        except SyncError as error:
+            if error.status >= 500:
+                raise
+            return self.refusal(error)
+
+    async def _run_writes(self, plans: Sequence[Plan | SyncError], size: int) -> list[ApiResponse]:
+        parts: list[Part] = []
+        places: list[int] = []
+        for plan in plans:
+            if isinstance(plan, Plan):
+                if plan.before is not None:
+                    parts.append(plan.before)
+                parts.append(plan.part or Inquiry(_ask(self, plan)))
+            places.append(len(parts) - 1)
+        verdicts = await self.storage.commit(Command(tuple(parts), size))
+        return [
+            self._settle(plan, verdicts[place]) for plan, place in zip(plans, places, strict=True)
+        ]
+
+    def _settle(self, plan: Plan | SyncError, verdict: Any) -> ApiResponse:
+        if isinstance(plan, SyncError):
+            return self.refusal(plan)
+        if isinstance(verdict, ApiResponse):
+            return verdict
+        try:
+            return self._answer(plan, verdict)
+        except SyncError as error:
+            return self.refusal(error)
+
+    def refusal(self, error: SyncError) -> ApiResponse:
+        """The answer to an error: the one place where it becomes JSON."""
+        body = error.body()
+        headers = dict(error.headers)
+        if error.status >= 500:
+            body["info"] = self.error_info
+            headers.setdefault("Retry-After", str(self._retry_after))
+        return json_response(body, error.status, headers)
+
+
+def _ask(planner: Planner, plan: Plan) -> Read:
+    async def ask(snapshot: Snapshot) -> ApiResponse:
+        try:
+            if plan.read is not None:
+                return await plan.read(snapshot)
+            assert plan.alone is not None
+            return await plan.alone()
+        except SyncError as error:
+            return planner.refusal(error)
+
+    return ask
+
+
+Endpoint = Callable[[ApiRequest], Plan]
+"""Plans a request, or raises why it cannot be."""
