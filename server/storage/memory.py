@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from server.core.commands import Command, Inquiry, Verdict
@@ -173,7 +174,8 @@ class MemorySnapshot:
         found = self._matching(page)
         if page.after is not None:
             found = [one for one in found if is_after(page.order, one.data, page.after)]
-        return heapq.nsmallest(page.limit, found, key=lambda one: sort_key(page.order, one.data))
+        best = heapq.nsmallest(page.limit, found, key=lambda one: sort_key(page.order, one.data))
+        return [replace(one, acl={}, readers=(), members=None, clocks={}) for one in best]
 
     async def count(self, page: Page) -> int:
         """See ``Snapshot``."""
