@@ -27,7 +27,7 @@ from server.core.commands import (
 from server.core.contents import NO_ID, check_date, check_new_id, check_same_id, parse_content
 from server.core.errors import MethodNotAllowed, invalid
 from server.core.json_text import dump_json
-from server.core.objects import StoredObject
+from server.core.objects import Listed, StoredObject
 from server.core.patches import PATCH_TYPES, Behavior, parse_behavior, parse_patch, shape_answer
 from server.core.paths import KINDS, ListPath, ObjectPath, invalid_id
 from server.core.permissions import GRANTABLE, Rules
@@ -284,7 +284,7 @@ _TO_IS_DEPRECATED = dump_json(
 ).decode()
 
 
-def _projected(stored: StoredObject, fields: tuple[str, ...]) -> bytes:
+def _projected(stored: Listed, fields: tuple[str, ...]) -> bytes:
     if stored.deleted:
         # Without its mark nobody could tell a tombstone from an object.
         return stored.json

@@ -56,8 +56,9 @@ class Effects:
     def make(self, path: ObjectPath, body: Body) -> StoredObject:
         """Make an object that does not exist; a tombstone is replaced."""
         position, modified = self._advance(path, body.date, live=1)
-        clocks = self._make_clocks(path)
-        made = replace(self._build(path, body, position, modified), clocks=clocks)
+        made = self._build(path, body, position, modified)
+        if path.kind.children:
+            made = replace(made, clocks=self._make_clocks(path))
         self.state.put(made)
         self._log(path, "create", None, made)
         return made
@@ -134,7 +135,7 @@ class Effects:
         bucket_uri = path.chain[0].uri
         feed = self.state.clock_of(bucket_uri, FEED)
         seq = next_position(feed.position, self.now)
-        self.state.set_clock(bucket_uri, FEED, replace(feed, position=seq))
+        self.state.set_clock(bucket_uri, FEED, Clock(seq, feed.floor, feed.live))
         self.state.append(
             Revision(
                 uri=path.uri,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.core.json_text import load_json
 from server.core.paths import FEED, KINDS, ROOT, ROOT_LISTS, ObjectPath, object_path
@@ -67,6 +67,33 @@ class StoredObject:
     def data(self) -> Mapping[str, Any]:
         """Its JSON, parsed. Not to be changed."""
         return load_json(self.json) if self.fields is None else self.fields
+
+
+class Listed(NamedTuple):
+    """What of an object its list shows.
+
+    Attributes:
+        uri: its key.
+        last_modified: in ms.
+        deleted: whether it is a tombstone.
+        json: the exact text that is served.
+    """
+
+    uri: str
+    last_modified: int
+    deleted: bool
+    json: bytes
+
+    @property
+    def id(self) -> str:
+        """The last segment of its URI."""
+        return self.uri.rpartition("/")[2]
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Its JSON, parsed."""
+        parsed: Mapping[str, Any] = load_json(self.json)
+        return parsed
 
 
 def make_json(object_id: str, last_modified: int, rest: bytes) -> bytes:

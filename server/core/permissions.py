@@ -88,14 +88,27 @@ class Rules:
     grants: Mapping[str, frozenset[str]] = field(default_factory=dict)
     explicit_permissions: bool = True
 
-    def everywhere(self, kind: str, permission: str) -> Iterable[str]:
-        """Principals whom the settings give a permission on every object of a kind."""
-        if not self.grants:
-            return ()
+    _everywhere: Mapping[tuple[str, str], frozenset[str]] = field(
+        init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        """Work out once what every decision asks for."""
+        table = {}
+        for name in _INHERITANCE:
+            kind, _, permission = name.partition(":")
+            table[kind, permission] = self._granted(kind, permission)
+        object.__setattr__(self, "_everywhere", table)
+
+    def _granted(self, kind: str, permission: str) -> frozenset[str]:
         names = {f"{kind}:create"} if permission == "create" else set()
         for granted in _rule(kind, permission).values():
             names.update(_setting_name(kind, one) for one in granted)
-        return [p for name in names for p in self.grants.get(name, ())]
+        return frozenset(p for name in names for p in self.grants.get(name, ()))
+
+    def everywhere(self, kind: str, permission: str) -> frozenset[str]:
+        """Principals whom the settings give a permission on every object of a kind."""
+        return self._everywhere[kind, permission]
 
 
 def _setting_name(kind: str, permission: str) -> str:

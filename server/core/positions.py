@@ -9,6 +9,7 @@ cursor.
 
 import re
 from email.utils import formatdate
+from functools import lru_cache
 from typing import NewType
 
 from server.core.errors import invalid
@@ -93,4 +94,9 @@ def parse_cursor(text: str) -> Position:
 
 def spell_date(timestamp: int) -> str:
     """A timestamp as ``Last-Modified`` has it: HTTP date, whole seconds."""
-    return formatdate(timestamp // 1000, usegmt=True)
+    return _spell_second(timestamp // 1000)
+
+
+@lru_cache(maxsize=1024)
+def _spell_second(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)

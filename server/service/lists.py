@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from server.core.commands import Command, Inquiry, ListOutcome, Part, RemoveMany
 from server.core.errors import InvalidParameters, SyncError, invalid
 from server.core.judge import ListReading
-from server.core.objects import StoredObject
+from server.core.objects import Listed, StoredObject
 from server.core.pagination import PageToken, make_token, parse_token
 from server.core.paths import ListPath
 from server.core.permissions import Actor, Rules, refuse
@@ -83,7 +83,7 @@ class ListAnswer:
     """
 
     timestamp: int
-    objects: Sequence[StoredObject] = ()
+    objects: Sequence[Listed] = ()
     token: str | None = None
     total: int | None = None
     modified: bool = True
@@ -158,7 +158,7 @@ class Lists:
         bounds = (query.limit, self._options.page_size, self._options.fetch_max)
         return min(bound for bound in bounds if bound)
 
-    def _token(self, request: ListRequest, last: StoredObject, position: int) -> str:
+    def _token(self, request: ListRequest, last: Listed, position: int) -> str:
         keys = keys_of(request.query.order, last.data)
         token = PageToken(keys, position, secrets.token_urlsafe(9), request.now)
         return make_token(self._options.secret, request.scope, token)
@@ -198,18 +198,21 @@ class Lists:
             next page if ``_limit`` left some.
 
         Raises:
-            SyncError: If it is refused. Once the first command has been
-                committed, only if the database fails.
+            SyncError: If the first command is refused, or the database fails.
         """
         await self.claim(request)
         limit = request.query.limit or None
         tombstones: list[StoredObject] = []
+        done: ListOutcome | None = None
         while True:
             left = DELETE_AT_ONCE if limit is None else limit - len(tombstones)
             removal = Removal(self, request, min(DELETE_AT_ONCE, left))
             *_, verdict = await self._storage.commit(Command((*before, removal.part())))
             if isinstance(verdict, SyncError):
-                raise verdict
+                if done is None:
+                    raise verdict
+                # The right was taken meanwhile; what was deleted before that is told.
+                return done, None
             tombstones += verdict.tombstones
             done = ListOutcome(tuple(tombstones), verdict.position)
             if removal.token is None or (limit is not None and len(tombstones) >= limit):
@@ -228,7 +231,7 @@ class Lists:
 
     async def candidates(
         self, snapshot: Snapshot, request: ListRequest, size: int
-    ) -> tuple[list[StoredObject], str | None]:
+    ) -> tuple[list[Listed], str | None]:
         """The next objects that a deletion is about, and the token of what follows.
 
         Raises:
@@ -321,6 +324,6 @@ class Removal:
             found, self.token = await self._lists.candidates(snapshot, request, self._size)
         except SyncError as error:
             return error
-        ids = tuple(one.path.id for one in found)
+        ids = tuple(one.id for one in found)
         conditions = request.query.conditions
         return RemoveMany(request.actor, request.path, ids, conditions, request.precondition)

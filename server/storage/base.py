@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from server.core.commands import Command, Verdict
 from server.core.filters import Condition
-from server.core.objects import StoredObject
+from server.core.objects import Listed, StoredObject
 from server.core.paths import ListPath
 from server.core.permissions import Rules
 from server.core.sorting import SortKey
@@ -52,8 +52,8 @@ class Snapshot(Protocol):
     async def objects(self, uris: Iterable[str]) -> dict[str, StoredObject]:
         """Objects and tombstones by URI; what was never there is left out."""
 
-    async def page(self, page: Page) -> list[StoredObject]:
-        """The objects of a page, in its order. They carry no ACL and no clocks."""
+    async def page(self, page: Page) -> list[Listed]:
+        """The objects of a page, in its order."""
 
     async def count(self, page: Page) -> int:
         """How many live objects match, whatever the limit, the order and ``after``."""

@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from server.core.commands import Command, Inquiry, Verdict
@@ -16,7 +15,7 @@ from server.core.decisions import Decider
 from server.core.errors import Unforeseen
 from server.core.filters import matches
 from server.core.judge import Judge
-from server.core.objects import StoredObject, make_root
+from server.core.objects import Listed, StoredObject, make_root
 from server.core.paths import ROOT
 from server.core.permissions import Rules
 from server.core.revisions import Revision
@@ -169,13 +168,13 @@ class MemorySnapshot:
         listed = self._among(self._tables.by_list.get(page.path.uri, ()))
         return [stored for stored in listed if _belongs(page, stored)]
 
-    async def page(self, page: Page) -> list[StoredObject]:
+    async def page(self, page: Page) -> list[Listed]:
         """See ``Snapshot``."""
         found = self._matching(page)
         if page.after is not None:
             found = [one for one in found if is_after(page.order, one.data, page.after)]
         best = heapq.nsmallest(page.limit, found, key=lambda one: sort_key(page.order, one.data))
-        return [replace(one, acl={}, readers=(), members=None, clocks={}) for one in best]
+        return [Listed(one.uri, one.last_modified, one.deleted, one.json) for one in best]
 
     async def count(self, page: Page) -> int:
         """See ``Snapshot``."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from bson.int64 import Int64
 
-from server.core.objects import Clock, Permissions, StoredObject
-from server.core.paths import ROOT, object_path
+from server.core.objects import Clock, Listed, Permissions, StoredObject
+from server.core.paths import ROOT, bucket_of
 from server.core.revisions import Revision
 from server.core.state import State
 from server.storage.mongo.shadow import make_shadow
@@ -29,8 +29,8 @@ def encode_object(stored: StoredObject) -> Document:
     if stored.uri == ROOT:
         document["epoch"] = stored.epoch
     else:
-        path = object_path(stored.uri)
-        document |= {"bucket": path.bucket, "list": path.list.uri, "id": path.id}
+        list_uri, _, object_id = stored.uri.rpartition("/")
+        document |= {"bucket": bucket_of(stored.uri), "list": list_uri, "id": object_id}
         document |= _encode_rights(stored)
     if not stored.deleted and stored.uri != ROOT:
         shadow = make_shadow(stored.data, len(stored.json))
@@ -38,8 +38,10 @@ def encode_object(stored: StoredObject) -> Document:
             document["q"] = shadow
     if stored.clocks:
         document["clocks"] = encode_clocks(stored.clocks)
-        # Somebody has to look whether its lists hold what is not there any more.
-        if stored.deleted or any(clock.floor for clock in stored.clocks.values()):
+        # Somebody has to look whether its lists hold what is not there any more. Not those of the
+        # root: every bucket that is gone has its own tombstone, and keeps it.
+        leftovers = stored.deleted or any(clock.floor for clock in stored.clocks.values())
+        if leftovers and stored.uri != ROOT:
             document["purge"] = True
     return document
 
@@ -82,6 +84,15 @@ def decode_object(document: Document) -> StoredObject:
         {plural: _decode_clock(clock) for plural, clock in clocks.items()} if clocks else clocks,
         document.get("epoch", ""),
     )
+
+
+LISTED = {"last_modified": 1, "deleted": 1, "json": 1}
+"""The projection that ``decode_listed`` needs."""
+
+
+def decode_listed(document: Document) -> Listed:
+    """What a list shows of a document."""
+    return Listed(document["_id"], document["last_modified"], document["deleted"], document["json"])
 
 
 _NOTHING: Mapping[str, Any] = {}

@@ -1,129 +1,136 @@
 """Reading at one instant.
 
 The first find of a snapshot takes the newest cluster time that the majority
-has; the others read at that time. Inside the ledger's transaction the
+has; the others read at that time. A plain snapshot read with the time in each
+command costs less than a session that keeps it. Inside the ledger's transaction the
 transaction's own instant is read, with what it has written so far.
 """
 
 from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import Any
 
+from server.core.errors import Unavailable
 from server.core.filters import matches
-from server.core.objects import StoredObject
+from server.core.objects import Listed, StoredObject
 from server.core.paths import ListPath
 from server.core.sorting import DEFAULT_ORDER, SortKey, is_after, sort_key
 from server.storage.base import Page
-from server.storage.mongo.documents import Document, decode_object
-from server.storage.mongo.driver import AutoReconnect, Driver, Int64, Timestamp
+from server.storage.mongo.cursors import BATCH, find_all, run_read
+from server.storage.mongo.documents import LISTED, Document, decode_listed, decode_object
+from server.storage.mongo.driver import ConnectionFailure, Driver, Int64, Timestamp
+from server.storage.mongo.finder import Finder
 from server.storage.mongo.preselect import preselect
 from server.storage.mongo.schema import OBJECTS
 
+UNREACHABLE = "The database cannot be reached."
+
 _WHOLE = {"q": 0}
-_LISTED = {"json": 1, "last_modified": 1, "pos": 1, "deleted": 1}
-_BATCH = 500
 
 
 class MongoSnapshot:
-    """One session's reads; see ``Snapshot``."""
+    """Reads of one instant; see ``Snapshot``.
 
-    def __init__(self, driver: Driver, session: Any, *, in_transaction: bool = False) -> None:
+    The first objects come from a find that is shared with other readers; what
+    follows is read at its cluster time, in a session that is opened for it.
+    """
+
+    def __init__(self, driver: Driver, finder: Finder, retry_after: int) -> None:
         self._driver = driver
-        self._session = session
-        self._in_transaction = in_transaction
+        self._finder = finder
+        self._retry_after = retry_after
+        self._session: Any = None
         self._at: Timestamp | None = None
 
-    async def _find(self, command: Document) -> Document:
-        if not self._in_transaction:
-            concern: Document = {"level": "snapshot"}
-            if self._at is not None:
-                concern["atClusterTime"] = self._at
-            command["readConcern"] = concern
-        cursor: Document = (await self._run({"find": OBJECTS, **command}))["cursor"]
-        if self._at is None:
-            self._at = cursor.get("atClusterTime")
-        return cursor
+    async def __aenter__(self) -> "MongoSnapshot":
+        return self
 
-    async def _run(self, command: Document) -> Document:
-        try:
-            return await self._driver.run(command, self._session)
-        except AutoReconnect:
-            if self._in_transaction:
-                raise
-            # A read changes nothing: once more, on whichever primary there is by then.
-            return await self._driver.run(command, self._session)
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._session is not None:
+            await self._session.end_session()
+        if isinstance(error, ConnectionFailure):
+            raise Unavailable(UNREACHABLE, self._retry_after) from error
 
-    async def _documents(self, command: Document) -> AsyncGenerator[Document, None]:
-        """All documents of a find, batch after batch."""
-        cursor = await self._find(command)
-        batch = cursor["firstBatch"]
-        try:
-            while True:
-                for document in batch:
-                    yield document
-                if not cursor["id"]:
-                    return
-                more = {"getMore": Int64(cursor["id"]), "collection": OBJECTS, "batchSize": _BATCH}
-                cursor = (await self._run(more))["cursor"]
-                batch = cursor["nextBatch"]
-        except GeneratorExit:
-            # Nobody wants the rest: the database need not keep it for ten minutes.
-            if cursor["id"]:
-                await self._run({"killCursors": OBJECTS, "cursors": [Int64(cursor["id"])]})
-            raise
+    async def _documents(self, command: Document) -> AsyncGenerator[list[Document], None]:
+        """The batches of a find at this snapshot's instant."""
+        if self._session is None:
+            self._session = await self._driver.start_session()
+        concern: Document = {"level": "snapshot"}
+        if self._at is not None:
+            concern["atClusterTime"] = self._at
+        command = {"find": OBJECTS, **command, "readConcern": concern}
+        cursor = (await run_read(self._driver, command, self._session))["cursor"]
+        self._at = cursor["atClusterTime"]
+        return find_all(self._driver, cursor, self._session)
 
     async def objects(self, uris: Iterable[str]) -> dict[str, StoredObject]:
         """See ``Snapshot``."""
         wanted = list(uris)
-        command = {"filter": {"_id": {"$in": wanted}}, "projection": _WHOLE}
+        if self._at is not None:
+            return await self._find_objects(wanted)
+        shared = await self._finder.find(wanted)
+        self._at = shared.at
+        found = shared.objects
+        return {uri: found[uri] for uri in wanted if uri in found}
+
+    async def _find_objects(self, wanted: list[str]) -> dict[str, StoredObject]:
         # One reply, whatever its size, up to the 16 MiB that a reply may have.
-        command |= {"batchSize": len(wanted) + 1}
-        found = [decode_object(one) async for one in self._documents(command)]
+        command = {
+            "filter": {"_id": {"$in": wanted}},
+            "projection": _WHOLE,
+            "batchSize": len(wanted) + 1,
+        }
+        found = await self._collect(command)
         return {one.uri: one for one in found}
 
-    async def page(self, page: Page) -> list[StoredObject]:
+    async def _collect(self, command: Document) -> list[StoredObject]:
+        batches = await self._documents(command)
+        return [decode_object(one) async for batch in batches for one in batch]
+
+    async def page(self, page: Page) -> list[Listed]:
         """See ``Snapshot``."""
         if _is_stored_order(page.order):
             return await self._ordered_page(page)
         return await self._sorted_page(page)
 
-    async def _ordered_page(self, page: Page) -> list[StoredObject]:
+    async def _ordered_page(self, page: Page) -> list[Listed]:
         """A page in an order that the database has."""
         command: Document = {
             "filter": _page_filter(page),
-            "projection": _LISTED,
+            "projection": LISTED,
             "sort": {key.field: -1 if key.descending else 1 for key in page.order},
         }
         if not page.conditions:
             command |= {"limit": page.limit, "batchSize": page.limit + 1}
         else:
-            command["batchSize"] = min(page.limit + 1, _BATCH)
-        found: list[StoredObject] = []
-        stream = self._documents(command)
-        async for document in stream:
-            stored = decode_object(document)
-            if page.conditions and not matches(page.conditions, stored.data):
-                continue
-            found.append(stored)
-            if len(found) == page.limit:
+            command["batchSize"] = min(page.limit + 1, BATCH)
+        found: list[Listed] = []
+        batches = await self._documents(command)
+        async for batch in batches:
+            listed = [decode_listed(document) for document in batch]
+            if page.conditions:
+                listed = [one for one in listed if matches(page.conditions, one.data)]
+            found += listed
+            if len(found) >= page.limit:
                 break
-        await stream.aclose()
-        return found
+        await batches.aclose()
+        return found[: page.limit]
 
-    async def _sorted_page(self, page: Page) -> list[StoredObject]:
+    async def _sorted_page(self, page: Page) -> list[Listed]:
         """A page in an order that only the evaluator knows: all matches are looked at."""
-        command = {"filter": _page_filter(page), "projection": _LISTED, "batchSize": _BATCH}
+        command = {"filter": _page_filter(page), "projection": LISTED, "batchSize": BATCH}
         best = _Smallest(page)
-        async for document in self._documents(command):
-            best.add(decode_object(document))
+        async for batch in await self._documents(command):
+            for document in batch:
+                best.add(decode_listed(document))
         return best.found()
 
     async def count(self, page: Page) -> int:
         """See ``Snapshot``."""
         selector = _page_filter(page) | {"deleted": False}
-        command = {"filter": selector, "projection": _LISTED, "batchSize": _BATCH}
+        command = {"filter": selector, "projection": LISTED, "batchSize": BATCH}
         total = 0
-        async for document in self._documents(command):
-            total += matches(page.conditions, decode_object(document).data)
+        async for batch in await self._documents(command):
+            total += sum(matches(page.conditions, decode_listed(one).data) for one in batch)
         return total
 
     async def groups_of(self, principals: Collection[str]) -> list[StoredObject]:
@@ -135,8 +142,24 @@ class MongoSnapshot:
         return await self._all({"principals": {"$in": sorted(principals)}})
 
     async def _all(self, selector: Document) -> list[StoredObject]:
-        command = {"filter": selector, "projection": _WHOLE, "batchSize": _BATCH}
-        return [decode_object(one) async for one in self._documents(command)]
+        command = {"filter": selector, "projection": _WHOLE, "batchSize": BATCH}
+        return await self._collect(command)
+
+
+class TransactionSnapshot(MongoSnapshot):
+    """Reads of a transaction: what it began with, and what it has written so far."""
+
+    def __init__(self, driver: Driver, session: Any) -> None:
+        self._driver = driver
+        self._session = session
+
+    async def _documents(self, command: Document) -> AsyncGenerator[list[Document], None]:
+        answer = await self._driver.run({"find": OBJECTS, **command}, self._session)
+        return find_all(self._driver, answer["cursor"], self._session)
+
+    async def objects(self, uris: Iterable[str]) -> dict[str, StoredObject]:
+        """See ``Snapshot``."""
+        return await self._find_objects(list(uris))
 
 
 class _Smallest:
@@ -144,9 +167,9 @@ class _Smallest:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._kept: list[tuple[Any, StoredObject]] = []
+        self._kept: list[tuple[Any, Listed]] = []
 
-    def add(self, stored: StoredObject) -> None:
+    def add(self, stored: Listed) -> None:
         """Consider one object."""
         page, data = self._page, stored.data
         if not matches(page.conditions, data):
@@ -154,14 +177,14 @@ class _Smallest:
         if page.after is not None and not is_after(page.order, data, page.after):
             return
         self._kept.append((sort_key(page.order, data), stored))
-        if len(self._kept) >= 2 * page.limit + _BATCH:
+        if len(self._kept) >= 2 * page.limit + BATCH:
             self._trim()
 
     def _trim(self) -> None:
         self._kept.sort(key=lambda entry: entry[0])
         del self._kept[self._page.limit :]
 
-    def found(self) -> list[StoredObject]:
+    def found(self) -> list[Listed]:
         """The page."""
         self._trim()
         return [stored for _, stored in self._kept]

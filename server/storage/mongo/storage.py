@@ -3,8 +3,6 @@
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from server.core.commands import Command, Verdict
@@ -19,10 +17,11 @@ from server.storage.mongo.driver import (
     PyMongoError,
     open_driver,
 )
+from server.storage.mongo.finder import Finder
 from server.storage.mongo.idle import Reaper
 from server.storage.mongo.ledger import Ledger
 from server.storage.mongo.purger import Purger
-from server.storage.mongo.reads import MongoSnapshot
+from server.storage.mongo.reads import UNREACHABLE, MongoSnapshot
 from server.storage.mongo.schema import (
     DUPLICATE_KEY,
     MAJORITY,
@@ -89,6 +88,7 @@ class MongoStorage:
         """Start the ledger and the purger, in the running event loop."""
         self._driver = driver
         self._retry_after = options.retry_after_seconds
+        self._finder = Finder(driver)
         self._purger = Purger(driver)
         self._ledger = Ledger(
             driver,
@@ -98,20 +98,12 @@ class MongoStorage:
             removed=self._purger.tell,
         )
 
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[MongoSnapshot]:
+    def snapshot(self) -> MongoSnapshot:
         """Read at one instant; see ``Storage``."""
-        try:
-            session = await self._driver.start_session()
-            try:
-                yield MongoSnapshot(self._driver, session)
-            finally:
-                await session.end_session()
-        except ConnectionFailure as error:
-            raise self._unavailable() from error
+        return MongoSnapshot(self._driver, self._finder, self._retry_after)
 
     def _unavailable(self) -> Unavailable:
-        return Unavailable("The database cannot be reached.", self._retry_after)
+        return Unavailable(UNREACHABLE, self._retry_after)
 
     async def commit(self, command: Command) -> list[Verdict]:
         """Decide and store; see ``Storage``."""
@@ -128,10 +120,14 @@ class MongoStorage:
 
     async def claim(self, nonce: str, seconds: int) -> bool:
         """Use up a nonce, for all processes; see ``Storage``."""
-        until = datetime.now(UTC) + timedelta(seconds=seconds)
-        command = {"insert": NONCES, "documents": [{"_id": nonce, "until": until}]}
+        now = datetime.now(UTC)
+        # One whose time is over may be there still: the database removes them once a minute.
+        over = {"_id": nonce, "until": {"$lte": now}}
+        renewal = {"$set": {"until": now + timedelta(seconds=seconds)}}
+        update = {"q": over, "u": renewal, "upsert": True}
+        command = {"update": NONCES, "updates": [update], "writeConcern": MAJORITY}
         try:
-            answer = await self._driver.run({**command, "writeConcern": MAJORITY})
+            answer = await self._driver.run(command)
         except ConnectionFailure as error:
             raise self._unavailable() from error
         errors = answer.get("writeErrors", ())
@@ -155,4 +151,5 @@ class MongoStorage:
         """Commit what is waiting, then let go of the database."""
         await self._ledger.close()
         await self._purger.close()
+        await self._finder.close()
         await self._driver.close()
