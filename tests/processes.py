@@ -6,12 +6,12 @@ Each dies with the test run, also when that is killed.
 import ctypes
 import os
 import re
-import selectors
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,12 +54,30 @@ def mongod_binary() -> str:
 
 
 class OutputLines:
-    """The lines that a process prints, kept, with a wait for the one that matters."""
+    """The lines that a process prints, kept, with a wait for the one that matters.
+
+    A thread reads them, whether anybody waits or not: a process that logs
+    each request would stand still once the pipe is full.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        self._descriptor = process.stdout.fileno()
+        self._stream = process.stdout
         self._text = b""
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        descriptor = self._stream.fileno()
+        while piece := os.read(descriptor, 65536):
+            with self._changed:
+                self._text += piece
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
     @property
     def text(self) -> str:
@@ -70,27 +88,29 @@ class OutputLines:
         """The first match of ``pattern`` in the output.
 
         Raises:
-            AssertionError: If the output ends, or nothing comes for a minute.
+            AssertionError: If the output ends, or it does not come for a minute.
         """
-        while True:
-            found = pattern.search(self.text)
-            if found:
-                return found
-            assert self._read_more(), f"{pattern.pattern!r} was not printed:\n{self.text}"
+
+        def known() -> bool:
+            return self._ended or pattern.search(self.text) is not None
+
+        with self._changed:
+            self._changed.wait_for(known, _DEADLINE_SECONDS)
+        found = pattern.search(self.text)
+        assert found, f"{pattern.pattern!r} was not printed:\n{self.text}"
+        return found
 
     def read_to_end(self) -> str:
         """All output, once the process has closed it."""
-        while self._read_more():
-            pass
+        with self._changed:
+            ended = self._changed.wait_for(lambda: self._ended, _DEADLINE_SECONDS)
+        assert ended, f"the output does not end:\n{self.text}"
         return self.text
 
-    def _read_more(self) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._descriptor, selectors.EVENT_READ)
-            assert selector.select(_DEADLINE_SECONDS), f"no output for long:\n{self.text}"
-        piece = os.read(self._descriptor, 65536)
-        self._text += piece
-        return bool(piece)
+    def close(self) -> None:
+        """Let go of the output of a process that has ended."""
+        self._thread.join(_DEADLINE_SECONDS)
+        self._stream.close()
 
 
 class MongoProcess:
@@ -225,5 +245,4 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._lines.close()
