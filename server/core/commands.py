@@ -113,15 +113,17 @@ class Ensure:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Remove every bucket.
+    """Remove buckets; begin a new epoch if none is left then.
+
+    Its verdict is whether the new epoch has begun.
 
     Attributes:
-        uris: of the buckets.
-        epoch: the new one, once all are gone; empty while more are to come.
+        uris: of buckets.
+        epoch: the new one: a name unlike any before.
     """
 
     uris: tuple[str, ...]
-    epoch: str = ""
+    epoch: str
 
 
 @dataclass(frozen=True, slots=True)

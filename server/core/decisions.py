@@ -37,7 +37,7 @@ from server.core.json_text import dump_json
 from server.core.judge import Chain, Judge
 from server.core.objects import Permissions, StoredObject
 from server.core.patches import apply_patch
-from server.core.paths import ObjectPath, invalid_id, object_path
+from server.core.paths import ROOT, ObjectPath, invalid_id, object_path
 from server.core.permissions import Actor, read_permission, refuse
 from server.core.positions import spell_etag, timestamp_of
 from server.core.preconditions import ANY, is_refused
@@ -83,7 +83,7 @@ class Decider:
             case Ensure(actor, path):
                 self._ensure(actor, path.chain)
             case _:
-                self._flush(write)
+                return self._flush(write)
         return None
 
     def _create(self, write: Create) -> Outcome:
@@ -184,15 +184,20 @@ class Decider:
             if self.state.live(step) is None:
                 self._make(actor, step, NOTHING)
 
-    def _flush(self, write: Flush) -> None:
+    def _flush(self, write: Flush) -> bool:
+        """Remove buckets; True once none is left and the new epoch has begun."""
         effects = Effects(self.state, "", self.now)
         for uri in write.uris:
             path = object_path(uri)
             current = self.state.live(path)
             if current is not None:
                 effects.remove(path, current)
-        if write.epoch:
-            self.state.renew(write.epoch)
+        root = self.state.get(ROOT)
+        assert root is not None
+        if any(self.state.clock_of(ROOT, plural).live for plural in root.clocks):
+            return False
+        self.state.renew(write.epoch)
+        return True
 
     def _existing(self, target: Target) -> StoredObject:
         """The object that a PATCH or DELETE is about, if it may proceed."""

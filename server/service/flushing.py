@@ -26,10 +26,10 @@ async def flush(storage: Storage, epoch: str) -> None:
     while True:
         async with storage.snapshot() as snapshot:
             found = await snapshot.page(page)
-        last = len(found) < AT_ONCE
-        command = Flush(tuple(one.uri for one in found), epoch if last else "")
+        # Some may be made meanwhile: the storage tells when none is left.
+        command = Flush(tuple(one.uri for one in found), epoch)
         (verdict,) = await storage.commit(Command((command,)))
         if isinstance(verdict, SyncError):
             raise verdict
-        if last:
+        if verdict:
             return

@@ -41,6 +41,17 @@ class ListOptions:
     fetch_max: int = 10000
     token_seconds: int = 600
 
+    def page_length(self, asked: int | None) -> int:
+        """Objects of a page.
+
+        Args:
+            asked: by the client; 0 for as many as are fetched at most, None
+                where nothing is asked.
+        """
+        if asked == 0:
+            return self.fetch_max
+        return min(bound for bound in (asked, self.page_size, self.fetch_max) if bound)
+
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
@@ -154,9 +165,7 @@ class Lists:
         return ListAnswer(stamp, found, token)
 
     def _limit(self, query: ListQuery) -> int:
-        """Objects of a page: the smallest of what is asked for and what is set."""
-        bounds = (query.limit, self._options.page_size, self._options.fetch_max)
-        return min(bound for bound in bounds if bound)
+        return self._options.page_length(query.limit)
 
     def _token(self, request: ListRequest, last: Listed, position: int) -> str:
         keys = keys_of(request.query.order, last.data)
@@ -200,13 +209,13 @@ class Lists:
         Raises:
             SyncError: If the first command is refused, or the database fails.
         """
-        await self.claim(request)
         limit = request.query.limit or None
+        claimed = False
         tombstones: list[StoredObject] = []
         done: ListOutcome | None = None
         while True:
             left = DELETE_AT_ONCE if limit is None else limit - len(tombstones)
-            removal = Removal(self, request, min(DELETE_AT_ONCE, left))
+            removal = Removal(self, request, min(DELETE_AT_ONCE, left), claimed=claimed)
             *_, verdict = await self._storage.commit(Command((*before, removal.part())))
             if isinstance(verdict, SyncError):
                 if done is None:
@@ -217,7 +226,9 @@ class Lists:
             done = ListOutcome(tuple(tombstones), verdict.position)
             if removal.token is None or (limit is not None and len(tombstones) >= limit):
                 return done, removal.token
-            # What follows is others' business by now: the client's belief was checked.
+            # What follows is others' business by now: the client's belief was checked, and the
+            # token is our own.
+            claimed = True
             query = replace(request.query, token=removal.token)
             request = replace(request, precondition=NONE, query=query)
 
@@ -308,10 +319,13 @@ class Removal:
         token: of what follows; None if nothing does.
     """
 
-    def __init__(self, lists: Lists, request: ListRequest, size: int) -> None:
+    def __init__(
+        self, lists: Lists, request: ListRequest, size: int, *, claimed: bool = False
+    ) -> None:
         self._lists = lists
         self._request = request
         self._size = size
+        self._claimed = claimed
         self.token: str | None = None
 
     def part(self) -> Inquiry:
@@ -321,6 +335,10 @@ class Removal:
     async def _choose(self, snapshot: Snapshot) -> RemoveMany | SyncError:
         request = self._request
         try:
+            if not self._claimed:
+                await self._lists.claim(request)
+                # The transaction may run again; the client has sent it once.
+                self._claimed = True
             found, self.token = await self._lists.candidates(snapshot, request, self._size)
         except SyncError as error:
             return error

@@ -59,7 +59,7 @@ async def ask(snapshot: Any) -> Any:
         ),
         (RemoveMany(ALICE, list_path("/buckets"), ("b",)), {"/", BUCKET}),
         (RemoveMany(ALICE, list_path("/buckets"), ()), {"/"}),
-        (Flush((BUCKET,)), {"/", BUCKET}),
+        (Flush((BUCKET,), "e"), {"/", BUCKET}),
         (Inquiry(ask), set()),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Part) else "",

@@ -537,11 +537,11 @@ def test_what_is_taken_for_granted_is_made_once() -> None:
 
 def test_a_flush_removes_the_buckets_and_begins_an_epoch_with_the_last(world: World) -> None:
     world.put("/buckets/z")
-    assert world.do(Flush((BUCKET, "/buckets/never"))) is None
+    assert world.do(Flush((BUCKET, "/buckets/never"), "e2")) is False
     root = world.objects[ROOT]
     assert root is not None
     assert (world.get(BUCKET), root.epoch) == (None, "e1")
-    world.do(Flush(("/buckets/z",), "e2"))
+    assert world.do(Flush(("/buckets/z",), "e2")) is True
     root = world.objects[ROOT]
     assert root is not None
     assert (world.get("/buckets/z"), root.epoch) == (None, "e2")
