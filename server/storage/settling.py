@@ -1,10 +1,9 @@
 """Settle one command on a state: the same for every backend."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from server.core.commands import Command, Create, Inquiry, Verdict, Write
+from server.core.commands import Command, Inquiry, Verdict, Write
 from server.core.decisions import Decider
 from server.core.errors import SyncError
 from server.core.objects import StoredObject
@@ -36,11 +35,10 @@ async def settle(command: Command, decider: Decider, load: Load, ask: Ask) -> li
 
 
 async def _settle_part(part: Write, decider: Decider, load: Load) -> Verdict:
-    ids: list[str] = []
     while True:
         mark = decider.state.mark()
         try:
-            verdict = decider.decide(_with_ids(part, ids))
+            verdict = decider.decide(part)
         except Unread as unread:
             decider.state.undo(mark)
             decider.state.add_read(await load(unread.uris))
@@ -50,21 +48,3 @@ async def _settle_part(part: Write, decider: Decider, load: Load) -> Verdict:
         else:
             decider.state.keep(mark)
             return verdict
-
-
-def _with_ids(part: Write, ids: list[str]) -> Write:
-    """The part, which generates the ids of its last decision again, and new ones after them.
-
-    Else what was read for one decision would never be what the next one asks for.
-    """
-    if not isinstance(part, Create) or part.new_id is None:
-        return part
-    generate, again = part.new_id, iter(tuple(ids))
-
-    def new_id() -> str:
-        for one in again:
-            return one
-        ids.append(generate())
-        return ids[-1]
-
-    return replace(part, new_id=new_id)

@@ -1,6 +1,6 @@
 """Objects and revisions as BSON documents, and back. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from bson.int64 import Int64
@@ -12,6 +12,8 @@ from server.core.state import State
 from server.storage.mongo.shadow import make_shadow
 
 Document = dict[str, Any]
+
+_NOTHING: Mapping[str, Any] = {}
 
 DEAD_FIELDS = ("q", "acl", "readers", "principals", "members")
 """What the purger takes from a parent that is gone; its clocks stay."""
@@ -95,33 +97,38 @@ def decode_listed(document: Document) -> Listed:
     return Listed(document["_id"], document["last_modified"], document["deleted"], document["json"])
 
 
-_NOTHING: Mapping[str, Any] = {}
-
-
 def _decode_clock(clock: Document) -> Clock:
     return Clock(clock["pos"], clock["floor"], clock["live"])
 
 
-def encode_updates(state: State) -> list[Document]:
+def encode_updates(
+    state: State, stored: Mapping[str, StoredObject] = _NOTHING, locked: Set[str] = frozenset()
+) -> list[Document]:
     """The statements of one ``update`` that store a state's effects.
 
     Written objects are replaced whole; of those of which only clocks moved,
     the clocks are set; of a bucket that was only read, a counter moves, so that
     whoever changes it meanwhile conflicts.
+
+    Args:
+        state: what was decided.
+        stored: what this transaction has stored of it before, by URI.
+        locked: ids of the buckets that it has locked before.
     """
     finished = state.finished()
+    fresh = {uri: one for uri, one in finished.items() if stored.get(uri) != one}
     updates = [
-        {"q": {"_id": uri}, "u": encode_object(stored), "upsert": True}
-        for uri, stored in finished.items()
+        {"q": {"_id": uri}, "u": encode_object(one), "upsert": True}
+        for uri, one in fresh.items()
         if uri in state.written
     ]
     for uri, plurals in _moved(state).items():
-        if uri not in state.written:
+        if uri in fresh and uri not in state.written:
             moved = {
                 f"clocks.{plural}": _encode_clock(state.clocks[uri, plural]) for plural in plurals
             }
             updates.append({"q": {"_id": uri}, "u": {"$set": moved}})
-    for bucket in sorted(state.locked):
+    for bucket in sorted(state.locked - locked):
         uri = ROOT if bucket == ROOT else f"/buckets/{bucket}"
         if uri not in finished:
             updates.append({"q": {"_id": uri}, "u": {"$inc": {"lock": 1}}})
@@ -135,15 +142,18 @@ def _moved(state: State) -> dict[str, list[str]]:
     return moved
 
 
-def encode_revisions(revisions: Iterable[Revision], batch: str) -> list[Document]:
+def encode_revisions(revisions: Sequence[Revision], batch: str, start: int = 0) -> list[Document]:
     """The documents of a transaction's revisions.
 
     Args:
-        revisions: in order.
+        revisions: all of the transaction, in order.
         batch: fixed before the first attempt, so that a second application
             of the same effects is a duplicate key.
+        start: how many of them are stored already.
     """
-    return [_encode_revision(one, batch, index) for index, one in enumerate(revisions)]
+    return [
+        _encode_revision(revisions[index], batch, index) for index in range(start, len(revisions))
+    ]
 
 
 def _encode_revision(revision: Revision, batch: str, index: int) -> Document:

@@ -5,6 +5,7 @@ client, a session and a transaction are opened. Everything else in this
 package sends commands (``Driver.run``), which are the same in both.
 """
 
+import asyncio
 import importlib
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
@@ -127,7 +128,8 @@ class MotorDriver(Driver):
 
     async def close(self) -> None:
         """Close every connection."""
-        self._client.close()
+        # It says good-bye to the database, and waits for that.
+        await asyncio.to_thread(self._client.close)
 
 
 _CLIENTS = {

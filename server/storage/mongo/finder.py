@@ -11,13 +11,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from server.core.objects import StoredObject
-from server.storage.mongo.cursors import find_all, run_read
+from server.storage.mongo.cursors import find_all, patience, run_read
 from server.storage.mongo.documents import decode_object
 from server.storage.mongo.driver import Driver, Timestamp
 from server.storage.mongo.schema import OBJECTS
 
 AT_ONCE = 2
 """Finds on their way: one more than one, so that a slow one holds nobody up."""
+
+FIND_SECONDS = 10.0
+"""Within which a reader's find begins and ends: a few objects, by their ids."""
 
 URI_MAX_BYTES = 4096
 """No stored object has a longer URI; a client can ask for one."""
@@ -50,6 +53,7 @@ class Finder:
         """Find objects, as of an instant that is not before the call.
 
         Raises:
+            ConnectionFailure: If it takes longer than ``FIND_SECONDS``.
             PyMongoError: As the driver does.
         """
         loop = asyncio.get_running_loop()
@@ -62,7 +66,8 @@ class Finder:
             # Not at once: who comes in the same turn of the loop comes along.
             self._scheduled = True
             loop.call_soon(self._start)
-        return await future
+        async with patience(FIND_SECONDS):
+            return await future
 
     def _start(self) -> None:
         self._scheduled = False
@@ -103,7 +108,7 @@ class Finder:
         }
         session = await self._driver.start_session()
         try:
-            cursor = (await run_read(self._driver, command, session))["cursor"]
+            cursor = (await run_read(self._driver, command, session, FIND_SECONDS))["cursor"]
             batches = find_all(self._driver, cursor, session)
             found = [decode_object(one) async for batch in batches for one in batch]
         finally:

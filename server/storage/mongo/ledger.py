@@ -32,7 +32,7 @@ from server.storage.mongo.driver import (
     Session,
 )
 from server.storage.mongo.idle import Reaper
-from server.storage.mongo.reads import MongoSnapshot
+from server.storage.mongo.reads import TransactionSnapshot
 from server.storage.mongo.schema import DUPLICATE_KEY, OBJECTS, REVISIONS
 from server.storage.settling import settle
 
@@ -89,14 +89,16 @@ class _Attempts:
     Attributes:
         batch: prefix of the ids of its revisions, the same in every attempt.
         deadline: of the event loop's clock, after which nobody waits any more.
-        verdicts: of the attempt whose commit may have gone through.
+        verdicts: of the last attempt whose commit may have gone through.
+        uncertain: whether it has yet to be found out if it did.
         transient: how many failed in a row for a passing reason.
         conflicts_since: when they began to meet conflicts alone.
     """
 
     deadline: float
     batch: str = field(default_factory=lambda: secrets.token_hex(12))
-    verdicts: list[list[Verdict]] | None = None
+    verdicts: list[list[Verdict]] = field(default_factory=list)
+    uncertain: bool = False
     transient: int = 0
     conflicts_since: float | None = None
 
@@ -223,7 +225,6 @@ class Ledger:
             try:
                 return await self._attempt(commands, session, attempts)
             except _AppliedBefore:
-                assert attempts.verdicts is not None
                 return attempts.verdicts
             except PyMongoError as error:
                 await self._consider(error, attempts)
@@ -235,11 +236,12 @@ class Ledger:
     ) -> list[list[Verdict]]:
         await self._driver.begin(session)
         try:
-            snapshot = MongoSnapshot(self._driver, session, in_transaction=True)
+            snapshot = TransactionSnapshot(self._driver, session)
             transaction = _Transaction(self._driver, session, snapshot, attempts.batch)
             now = time.time_ns() // 1_000_000 + self.skew
-            if attempts.verdicts is not None:
+            if attempts.uncertain:
                 await transaction.check_not_applied()
+                attempts.uncertain = False
             verdicts = await transaction.settle(commands, self._rules, now)
             await transaction.flush()
         except BaseException:
@@ -257,9 +259,14 @@ class Ledger:
             try:
                 await session.commit_transaction()
             except PyMongoError as error:
-                if not error.has_error_label(_UNKNOWN):
+                unknown = error.has_error_label(_UNKNOWN)
+                if unknown or error.has_error_label(_TRANSIENT):
+                    # The driver tries twice, and tells what became of the second.
+                    attempts.verdicts, attempts.uncertain = verdicts, True
+                if not unknown:
                     raise
-                attempts.verdicts = verdicts
+                if self._closing and _is_over(attempts):
+                    raise Unavailable(_DO_NOT_KNOW, self._retry_after) from error
                 await _pause()
             else:
                 return
@@ -267,11 +274,13 @@ class Ledger:
     async def _consider(self, error: PyMongoError, attempts: _Attempts) -> None:
         """Wait before the next attempt, or give up."""
         transient = isinstance(error, AutoReconnect) or error.has_error_label(_TRANSIENT)
-        if not transient:
+        known = not attempts.uncertain
+        if not transient and known:
             raise error
+        if not transient or (_is_over(attempts) and (known or self._closing)):
+            words = _NOT_DONE if known else _DO_NOT_KNOW
+            raise Unavailable(words, self._retry_after) from error
         now = asyncio.get_running_loop().time()
-        if now > attempts.deadline and attempts.verdicts is None:
-            raise Unavailable(_NOT_DONE, self._retry_after) from error
         if isinstance(error, AutoReconnect):
             # No primary, or another one: the next attempt waits for it.
             attempts.transient, attempts.conflicts_since = 0, None
@@ -288,6 +297,11 @@ class Ledger:
         await _pause()
 
 
+def _is_over(attempts: _Attempts) -> bool:
+    """Whether nobody waits for the group any more."""
+    return asyncio.get_running_loop().time() > attempts.deadline
+
+
 async def _pause() -> None:
     # Exponential backoff was tried: slower, with twice the tail.
     await asyncio.sleep(random.uniform(0.002, 0.014))
@@ -297,14 +311,16 @@ class _Transaction:
     """One attempt's transaction: what it has read and decided, and what of it is stored."""
 
     def __init__(
-        self, driver: Driver, session: Session, snapshot: MongoSnapshot, batch: str
+        self, driver: Driver, session: Session, snapshot: TransactionSnapshot, batch: str
     ) -> None:
         self._driver = driver
         self._session = session
         self._snapshot = snapshot
         self._batch = batch
-        self._stored = 0
+        self._effects = 0
         self._logged = 0
+        self._stored: dict[str, StoredObject] = {}
+        self._locked: frozenset[str] = frozenset()
         self.state = State({})
 
     async def check_not_applied(self) -> None:
@@ -336,13 +352,17 @@ class _Transaction:
 
     async def flush(self) -> None:
         """Write what was decided since the last time."""
-        if self.state.effects == self._stored:
+        if self.state.effects == self._effects:
             return
-        self._stored = self.state.effects
-        fresh = encode_revisions(self.state.revisions, self._batch)[self._logged :]
-        self._logged = len(self.state.revisions)
-        await self._write("update", OBJECTS, "updates", encode_updates(self.state))
-        await self._write("insert", REVISIONS, "documents", fresh)
+        state = self.state
+        self._effects = state.effects
+        # Only what is new: a transaction of many inquiries is flushed before each.
+        updates = encode_updates(state, self._stored, self._locked)
+        self._stored, self._locked = state.finished(), frozenset(state.locked)
+        revisions = encode_revisions(state.revisions, self._batch, self._logged)
+        self._logged = len(state.revisions)
+        await self._write("update", OBJECTS, "updates", updates)
+        await self._write("insert", REVISIONS, "documents", revisions)
 
     async def _write(
         self, verb: str, collection: str, member: str, documents: list[dict[str, Any]]
@@ -377,6 +397,9 @@ def _parts(documents: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
 
 
 def _weight(document: dict[str, Any]) -> int:
-    """Bytes of a document, generously: the texts in it, and as much again for its shadow."""
+    """Bytes of a document, generously."""
     inner = document.get("u", document)
-    return 2 * len(inner.get("json", b"")) + len(inner.get("before", b"")) + 1024
+    text = len(inner.get("json", b""))
+    # An array of digits has a shadow of six times its text.
+    shadow = 6 * text if "q" in inner else 0
+    return text + shadow + len(inner.get("before", b"")) + 1024

@@ -17,12 +17,21 @@ from server.core.sorting import DEFAULT_ORDER, SortKey, is_after, sort_key
 from server.storage.base import Page
 from server.storage.mongo.cursors import BATCH, find_all, run_read
 from server.storage.mongo.documents import LISTED, Document, decode_listed, decode_object
-from server.storage.mongo.driver import ConnectionFailure, Driver, Int64, Timestamp
+from server.storage.mongo.driver import (
+    ConnectionFailure,
+    Driver,
+    Int64,
+    OperationFailure,
+    Timestamp,
+)
 from server.storage.mongo.finder import Finder
 from server.storage.mongo.preselect import preselect
 from server.storage.mongo.schema import OBJECTS
 
 UNREACHABLE = "The database cannot be reached."
+
+_LOST_BY_FAILOVER = (43, 239, 246)
+"""Codes of a cursor or a snapshot that the new primary, or the old one, has no more."""
 
 _WHOLE = {"q": 0}
 
@@ -47,7 +56,7 @@ class MongoSnapshot:
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._session is not None:
             await self._session.end_session()
-        if isinstance(error, ConnectionFailure):
+        if is_passing(error):
             raise Unavailable(UNREACHABLE, self._retry_after) from error
 
     async def _documents(self, command: Document) -> AsyncGenerator[list[Document], None]:
@@ -191,6 +200,13 @@ class _Smallest:
 
 
 _ASCENDING = (SortKey("last_modified"), SortKey("id"))
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether a read that failed like this may succeed when it is asked again."""
+    if isinstance(error, OperationFailure):
+        return error.code in _LOST_BY_FAILOVER
+    return isinstance(error, ConnectionFailure)
 
 
 def _is_stored_order(order: tuple[SortKey, ...]) -> bool:

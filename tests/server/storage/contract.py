@@ -1,0 +1,14 @@
+"""The contract suite: what every storage keeps, in code.
+
+A backend's test module makes a class of its own of ``StorageContract`` and
+gives the fixtures ``storage`` (opened in ``io_loop``, empty) and ``read_log``.
+"""
+
+from tests.server.storage.contract_content import ContentContract
+from tests.server.storage.contract_parents import ParentsContract
+from tests.server.storage.contract_reads import ReadingContract
+from tests.server.storage.contract_writes import WritingContract
+
+
+class StorageContract(ReadingContract, WritingContract, ParentsContract, ContentContract):
+    """All that ``server/storage/base.py`` promises."""
