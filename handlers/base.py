@@ -5,15 +5,16 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tornado.ioloop import IOLoop
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from handlers.messages import ApiRequest, ApiResponse, caching_headers
 from handlers.routing import Api
-from handlers.targets import PREFIX, decode_path, parse_arguments
+from handlers.targets import PREFIX, decode_path, parse_arguments, read_utf8, strip_authority
 from server.auth.loader import Authentication
 from server.core.errors import (
     Detail,
@@ -34,6 +35,11 @@ logger = logging.getLogger(__name__)
 
 HEADERS_MAX_BYTES = 64 << 10
 
+LINGER_MAX_BYTES = 64 << 20
+"""Of a body that was refused: read and thrown away, so that its sender gets to the answer."""
+
+LINGER_SECONDS = 5.0
+
 _EXPOSED = (
     "Alert, Backoff, Cache-Control, Content-Length, Content-Type, Cursor, ETag, Expires,"
     " Last-Modified, Location, Merged, Next-Page, Pragma, Preference-Applied, Retry-After,"
@@ -41,12 +47,13 @@ _EXPOSED = (
 )
 """A browser cannot read what is not named here."""
 
-_CONSTANT_HEADERS = {
+CONSTANT_HEADERS = {
     "Access-Control-Expose-Headers": _EXPOSED,
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none';",
     "Content-Type": "application/json",
     "X-Content-Type-Options": "nosniff",
 }
+_LENGTH_MAX_DIGITS = 12
 _VERSION = re.compile(r"/v[0-9]+(?=/|$)")
 
 
@@ -81,18 +88,9 @@ class HttpOptions:
     eos: float | None = None
 
 
-class _AnyMethod:
-    """Lets every method in, so that the API answers those it does not know."""
-
-    def __contains__(self, method: object) -> bool:
-        return True
-
-
 @stream_request_body
 class ApiHandler(RequestHandler):
-    """Hands every request to the API, whatever its path and method."""
-
-    SUPPORTED_METHODS = _AnyMethod()  # type: ignore[assignment]
+    """Hands every request to the API, whatever its path."""
 
     def initialize(self, api: Api, auth: Authentication, options: HttpOptions) -> None:
         self._api = api
@@ -100,10 +98,12 @@ class ApiHandler(RequestHandler):
         self._options = options
         self._chunks: list[bytes] = []
         self._size = 0
+        self._refused = False
+        self._deadline: object | None = None
         self.summary: dict[str, Any] = {}
 
     def set_default_headers(self) -> None:
-        for name, value in _CONSTANT_HEADERS.items():
+        for name, value in CONSTANT_HEADERS.items():
             self._headers[name] = value
 
     def compute_etag(self) -> None:
@@ -113,36 +113,80 @@ class ApiHandler(RequestHandler):
         """Nothing: there are no cookies."""
 
     def prepare(self) -> None:
+        try:
+            self._check_head()
+        except SyncError as error:
+            self._refuse(error)
+
+    def _check_head(self) -> None:
+        """Check what can be known before the body is read.
+
+        Raises:
+            SyncError: If the headers or the body are too large, or the body's end is unknown.
+        """
         headers = self.request.headers
         if sum(len(name) + len(value) for name, value in headers.get_all()) > HEADERS_MAX_BYTES:
-            self._refuse(HeadersTooLarge(f"Headers may have {HEADERS_MAX_BYTES} bytes in all."))
-        elif int(headers.get("Content-Length") or 0) > self._options.body_max_bytes:
-            self._refuse(self._too_large())
+            raise HeadersTooLarge(f"Headers may have {HEADERS_MAX_BYTES} bytes in all.")
+        length, coding = headers.get("Content-Length"), headers.get("Transfer-Encoding")
+        if coding is not None and (length is not None or coding.lower() != "chunked"):
+            words = "should be chunked, and without Content-Length"
+            raise invalid("header", "Transfer-Encoding", words)
+        if length is None:
+            return
+        if not length.isascii() or not length.isdigit() or len(length) > _LENGTH_MAX_DIGITS:
+            raise invalid("header", "Content-Length", "should be an integer, given once")
+        if int(length) > self._options.body_max_bytes:
+            raise self._too_large()
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"A body may have at most {self._options.body_max_bytes} bytes.")
 
     def data_received(self, chunk: bytes) -> None:
         self._size += len(chunk)
-        if self._finished:
-            return
-        if self._size > self._options.body_max_bytes:
+        if self._refused:
+            if self._size > LINGER_MAX_BYTES:
+                self._let_go()
+        elif self._size > self._options.body_max_bytes:
             self._refuse(self._too_large())
         else:
             self._chunks.append(chunk)
 
     def _refuse(self, error: SyncError) -> None:
-        """Answer before the body is read; the connection is closed with it."""
-        self.set_header("Connection", "close")
-        self._send(self._api.planner.refusal(error))
+        """Answer before the body is read; the connection is closed after it.
 
-    def __getattr__(self, name: str) -> Callable[[], Awaitable[None]]:
-        # Tornado looks for the method's name in lower case.
-        if name != "request" and name == (self.request.method or "").lower():
-            return self._any
-        raise AttributeError(name)
+        What still comes is thrown away for a while. Who is closed upon while
+        sending is told of a broken connection, and never sees the answer.
+        """
+        self._refused = True
+        self._chunks.clear()
+        self.set_header("Connection", "close")
+        body = self._put(self._api.planner.refusal(error))
+        self.set_header("Content-Length", str(len(body)))
+        self.write(body)
+        if "Expect" in self.request.headers or error.errno == InvalidParameters.errno:
+            # Nothing follows, or nobody can tell where it ends.
+            self.finish()
+            return
+        self.flush()
+        self._deadline = IOLoop.current().call_later(LINGER_SECONDS, self._let_go)
+
+    def _let_go(self) -> None:
+        self.finish()
+        self.request.connection.close()  # type: ignore[union-attr]
+
+    def on_finish(self) -> None:
+        if self._deadline is not None:
+            IOLoop.current().remove_timeout(self._deadline)
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if self._refused and not self._finished:
+            self._let_go()
 
     async def _any(self) -> None:
+        if self._refused:
+            self._let_go()
+            return
         try:
             response = await self._respond()
         except SyncError as error:
@@ -155,7 +199,7 @@ class ApiHandler(RequestHandler):
         options = self._options
         if options.eos is not None and time.time() >= options.eos:
             raise ServiceDeprecated("The service you are trying to connect no longer exists")
-        path = self.request.path
+        path = read_utf8(strip_authority(self.request.path))
         if self.request.method == "OPTIONS":
             return self._preflight(path)
         redirect = self._redirect(path)
@@ -164,7 +208,7 @@ class ApiHandler(RequestHandler):
         request = ApiRequest(
             self.request.method or "",
             decode_path(path[len(PREFIX) :]),
-            parse_arguments(self.request.query),
+            parse_arguments(read_utf8(self.request.query)),
             self.request.headers,
             b"".join(self._chunks),
             await self._identify(),
@@ -178,7 +222,9 @@ class ApiHandler(RequestHandler):
         if authorization is None:
             return ANONYMOUS
         actor = await self._auth.identify(authorization)
-        self.summary["uid"] = actor.user_id
+        if actor.user_id:
+            self.summary["uid"] = actor.user_id
+            self.summary["authn_type"] = actor.user_id.partition(":")[0]
         return actor
 
     def _origin(self) -> str:
@@ -206,6 +252,8 @@ class ApiHandler(RequestHandler):
         version = _VERSION.match(path)
         if version is not None:
             raise VersionMissing
+        if not path.startswith("/"):
+            raise EndpointMissing
         if options.version_seconds is None:
             raise EndpointMissing
         return self._moved(PREFIX + path, options.version_seconds)
@@ -249,6 +297,11 @@ class ApiHandler(RequestHandler):
         return ApiResponse(200, b"null", headers)
 
     def _send(self, response: ApiResponse) -> None:
+        self.finish(self._put(response) or None)
+
+    def _put(self, response: ApiResponse) -> bytes:
+        """Set the status and the headers of an answer; its body is given back."""
+        self.summary.update(response.facts)
         self.set_status(response.status)
         own = self._headers
         for name, value in response.headers.items():
@@ -262,7 +315,7 @@ class ApiHandler(RequestHandler):
         if response.status == 401:
             for challenge in self._auth.challenges:
                 self.add_header("WWW-Authenticate", challenge)
-        self.finish(response.body or None)
+        return response.body
 
     def _add_cors(self) -> None:
         origins = self._options.origins
@@ -286,10 +339,18 @@ class ApiHandler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer what nobody foresaw; it has been logged whole."""
-        error: SyncError = Unforeseen()
-        if status_code == 405:
-            error = MethodNotAllowed("GET, HEAD, OPTIONS")
+        error = self._unspoken() if status_code == 405 else Unforeseen()
         self._send(self._api.planner.refusal(error))
+
+    def _unspoken(self) -> SyncError:
+        """The error of a method that is none of the protocol's."""
+        path = strip_authority(self.request.path)
+        if not path.startswith(PREFIX + "/"):
+            return MethodNotAllowed("GET, HEAD, OPTIONS")
+        try:
+            return MethodNotAllowed(", ".join(self._api.methods(decode_path(path[len(PREFIX) :]))))
+        except SyncError as error:
+            return error
 
     def log_exception(self, *arguments: Any) -> None:
         """Log what nobody foresaw."""

@@ -60,7 +60,8 @@ class BatchEndpoint:
             _item(part, target, response)
             for part, (target, _), response in zip(parts, targets, responses, strict=True)
         ]
-        return ApiResponse(200, b'{"responses":[%b]}' % b",".join(items))
+        body = b'{"responses":[%b]}' % b",".join(items)
+        return ApiResponse(200, body, facts={"batch_size": len(parts)})
 
     async def _plan(
         self, outer: ApiRequest, part: dict[str, Any], target: tuple[str, str]
@@ -81,7 +82,10 @@ class BatchEndpoint:
             )
         except SyncError as error:
             return error
-        return await self._plan_part(request)
+        plan = await self._plan_part(request)
+        if isinstance(plan, Plan) and plan.solitary:
+            return invalid("path", "", f"{request.path} cannot be a part of a batch")
+        return plan
 
 
 class PartHeaders:

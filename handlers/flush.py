@@ -29,7 +29,7 @@ class FlushEndpoint:
             raise MethodNotAllowed(", ".join(METHODS))
         if request.actor.principals.isdisjoint(self._principals):
             raise refuse(request.actor)
-        return Plan(alone=self._flush)
+        return Plan(alone=self._flush, solitary=True)
 
     async def _flush(self) -> ApiResponse:
         await flush(self._storage, secrets.token_hex(8))

@@ -125,14 +125,17 @@ class ApiResponse:
         status: HTTP status.
         body: JSON text; empty for none.
         headers: beside those that every answer has.
+        facts: what the log says of it beside the status.
     """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 _NO_CACHE = "no-cache, no-store"
+_CACHE_MAX_SECONDS = 10**9
 
 
 def stamp_headers(timestamp: int) -> dict[str, str]:
@@ -145,9 +148,11 @@ def stamp_headers(timestamp: int) -> dict[str, str]:
 
 
 def caching_headers(seconds: int) -> dict[str, str]:
-    """Headers that let an answer be kept, or, for 0 seconds, forbid it."""
-    if seconds == 0:
+    """Headers that let an answer be kept, or, for 0 seconds and less, forbid it."""
+    if seconds <= 0:
         return {"Cache-Control": "no-cache, no-store, must-revalidate"}
+    # An owner may have asked for more seconds than there are dates.
+    seconds = min(seconds, _CACHE_MAX_SECONDS)
     expires = formatdate(time.time() + seconds, usegmt=True)
     return {"Cache-Control": f"max-age={seconds}", "Expires": expires}
 

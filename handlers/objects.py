@@ -32,9 +32,9 @@ from server.core.patches import PATCH_TYPES, Behavior, parse_behavior, parse_pat
 from server.core.paths import KINDS, ListPath, ObjectPath, invalid_id
 from server.core.permissions import GRANTABLE, Rules
 from server.core.positions import timestamp_of
-from server.core.preconditions import check_read, not_modified
+from server.core.preconditions import NONE, check_read, not_modified
 from server.core.projections import project
-from server.core.queries import parse_fields, parse_query
+from server.core.queries import ListQuery, parse_fields, parse_query
 from server.service.lists import ListAnswer, ListRequest, Lists, Removal
 from server.service.reader import Reader
 from server.storage.base import Snapshot
@@ -210,6 +210,15 @@ class ListEndpoint:
             raise invalid_id()
         plan = method(request, path, before)
         return plan if before is None else replace(plan, before=before)
+
+    async def check_readable(self, request: ApiRequest, path: ListPath, snapshot: Snapshot) -> None:
+        """Refuse who may not read a list, whatever else is wrong with the request.
+
+        Raises:
+            SyncError: As for a request with nothing wrong.
+        """
+        wanted = ListRequest(request.actor, path, ListQuery(limit=1), NONE, request.now)
+        await self._lists.read(snapshot, wanted)
 
     def _list_request(self, request: ApiRequest, path: ListPath) -> ListRequest:
         query = parse_query(request.arguments)

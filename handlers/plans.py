@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from handlers.messages import ApiRequest, ApiResponse, json_response
+from handlers.messages import ApiRequest, ApiResponse
 from server.core.commands import Command, Ensure, Inquiry, Part
 from server.core.errors import SyncError
+from server.core.json_text import dump_json
 from server.storage.base import Snapshot, Storage
 
 Read = Callable[[Snapshot], Awaitable[ApiResponse]]
@@ -28,6 +29,8 @@ class Plan:
             for a batch.
         before: what is taken for granted and may have to be made first.
         size: about how many bytes are stored.
+        solitary: whether it cannot be a part of a batch: it is commands of its
+            own, which would wait for the batch's.
     """
 
     read: Read | None = None
@@ -36,6 +39,7 @@ class Plan:
     alone: Callable[[], Awaitable[ApiResponse]] | None = None
     before: Ensure | None = None
     size: int = 0
+    solitary: bool = False
 
 
 class Planner:
@@ -140,7 +144,7 @@ class Planner:
         if error.status >= 500:
             body["info"] = self.error_info
             headers.setdefault("Retry-After", str(self._retry_after))
-        return json_response(body, error.status, headers)
+        return ApiResponse(error.status, dump_json(body), headers, {"errno": error.errno})
 
 
 def _ask(planner: Planner, plan: Plan) -> Read:

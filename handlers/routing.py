@@ -122,6 +122,9 @@ class Api:
         steps = path.ancestors if isinstance(path, ListPath) else path.chain
         try:
             async with self.planner.storage.snapshot() as snapshot:
+                if isinstance(path, ListPath) and not writes:
+                    await self._lists.check_readable(request, path, snapshot)
+                    return error
                 await Reader(snapshot, self._rules).ask(
                     [step.uri for step in steps],
                     lambda judge: judge.check_access(request.actor, path, writes=writes),

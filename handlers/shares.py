@@ -80,8 +80,7 @@ class PermissionsEndpoint:
             found = [row for row in found if is_after(order, row, token.last)]
         found.sort(key=lambda row: sort_key(order, row))
         options = self._options
-        bounds = (query.limit, options.page_size, options.fetch_max)
-        limit = min(bound for bound in bounds if bound)
+        limit = options.page_length(query.limit)
         if len(found) > limit:
             found = found[:limit]
             following = PageToken(keys_of(order, found[-1]), 0, "", request.now)

@@ -25,6 +25,7 @@ def log_request(handler: RequestHandler) -> None:
         "method": request.method,
         "lang": request.headers.get("Accept-Language"),
         "rid": request.headers.get("X-Request-Id"),
+        "errno": 0,
         "querystring": request.query,
         "code": status,
         "t": round(request.request_time() * 1000),

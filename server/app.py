@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from handlers.base import ApiHandler, HttpOptions
 from handlers.batch import BatchEndpoint
+from handlers.connections import ApiServer
 from handlers.flush import FlushEndpoint
 from handlers.hello import (
     FileEndpoint,
@@ -37,6 +37,9 @@ from server.service.lists import ListOptions, Lists
 from server.storage.base import Storage, StorageOptions
 from server.storage.loader import load_backend
 
+FINISH_SECONDS = 18.0
+"""That a stopping server waits for its last answers: longer than a write is tried."""
+
 
 class Server:
     """A server that listens.
@@ -46,7 +49,7 @@ class Server:
         url: root of the API, ending in ``/v1/``.
     """
 
-    def __init__(self, http: HTTPServer, storage: Storage, host: str, port: int) -> None:
+    def __init__(self, http: ApiServer, storage: Storage, host: str, port: int) -> None:
         self._http = http
         self._storage = storage
         self.port = port
@@ -54,10 +57,12 @@ class Server:
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/v1/"
 
     async def stop(self) -> None:
-        """Commit what was taken, answer it, then close."""
+        """Answer what has been asked, commit what was taken, then close."""
         self._http.stop()
-        await self._storage.close()
+        await self._http.finish_requests(FINISH_SECONDS)
+        # Before the storage: whoever still asks must not meet a closed one.
         await self._http.close_all_connections()
+        await self._storage.close()
 
 
 async def open_server(settings: Settings) -> Server:
@@ -70,13 +75,7 @@ async def open_server(settings: Settings) -> Server:
     storage = await open_storage(settings)
     try:
         app = await make_app(settings, storage)
-        http = HTTPServer(
-            app,
-            xheaders=True,
-            # Far above the limits that the handler answers with 413 and 431.
-            max_header_size=1 << 20,
-            max_body_size=1 << 40,
-        )
+        http = ApiServer(app, origins=settings.cors_origins)
         sockets = _listen(settings)
     except BaseException:
         await storage.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from handlers.summaries import JsonFormatter
 from server.app import open_server
 from server.config import Settings, StartupError, load_settings
 from server.reloading import run_reloading
@@ -60,10 +61,17 @@ def serve(ini: Path | None, *, reload: bool, **options: str | int | Path | None)
     """
     if reload:
         sys.exit(run_reloading([word for word in sys.argv[1:] if word != "--reload"]))
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     settings = load_settings(os.environ, ini, warn=_warn, **options)
+    _set_up_log(settings.log_format)
     with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
         runner.run(_serve(settings))
+
+
+def _set_up_log(log_format: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter(_LOG_FORMAT)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else text)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _warn(line: str) -> None:

@@ -1,0 +1,171 @@
+from typing import Any
+
+import pytest
+
+from server import app
+from tests.handlers.conftest import ALICE, BOB, Fetch, Start
+
+EVERYBODY = {"permissions": {"read": ["system.Everyone"]}}
+
+RECORDS = "/buckets/b/collections/c/records"
+
+
+async def fill(fetch: Fetch, **collection: Any) -> None:
+    """A bucket and a collection that everybody may read, with one record."""
+    await fetch("PUT /buckets/b")
+    await fetch("PUT /buckets/b/collections/c", {**EVERYBODY, "data": collection})
+    await fetch(f"PUT {RECORDS}/r", {"data": {"a": {"b": 1, "c": 2}, "d": 3}})
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("setting", "target", "allowed"),
+    [
+        ("object_record_delete_enabled", f"DELETE {RECORDS}/r", f"DELETE {RECORDS}"),
+        ("object_record_get_enabled", f"GET {RECORDS}/r", f"GET {RECORDS}"),
+        ("plural_record_delete_enabled", f"DELETE {RECORDS}", f"DELETE {RECORDS}/r"),
+        ("plural_record_head_enabled", f"HEAD {RECORDS}", f"GET {RECORDS}"),
+        ("object_group_patch_enabled", "PATCH /buckets/b/groups/g", "GET /buckets/b/groups"),
+    ],
+)
+async def test_endpoint_that_is_switched_off_is_405_and_others_are_not(
+    setting: str, target: str, allowed: str, start: Start
+) -> None:
+    fetch = await start(**{setting: False})
+    await fill(fetch)
+    assert (await fetch(target)).status == 405
+    assert (await fetch(allowed)).status == 200
+
+
+@pytest.mark.gen_test
+async def test_endpoint_that_is_switched_off_is_so_in_a_batch(start: Start) -> None:
+    fetch = await start(object_record_delete_enabled=False)
+    await fill(fetch)
+    batch = {"requests": [{"method": "DELETE", "path": f"{RECORDS}/r"}]}
+    (answer,) = (await fetch("POST /batch", batch)).json["responses"]
+    assert answer["status"] == 405
+    assert (await fetch(f"GET {RECORDS}/r")).status == 200
+
+
+@pytest.mark.gen_test
+async def test_fields_of_an_object_are_those_asked_for_and_its_names(fetch: Fetch) -> None:
+    await fill(fetch)
+    answer = await fetch(f"GET {RECORDS}/r?_fields=a.b,none")
+    assert set(answer.json) == {"data"}
+    data = answer.data
+    assert data == {"id": "r", "last_modified": data["last_modified"], "a": {"b": 1}}
+    assert (await fetch(f"GET {RECORDS}/r?_fields=a&_fields=d")).status == 400
+
+
+@pytest.mark.gen_test
+async def test_fields_of_a_list_leave_tombstones_whole(fetch: Fetch) -> None:
+    await fill(fetch)
+    await fetch(f"PUT {RECORDS}/gone")
+    await fetch(f"DELETE {RECORDS}/gone")
+    gone, there = (await fetch(f"GET {RECORDS}?_since=0&_fields=d")).data
+    assert (gone["id"], gone["deleted"]) == ("gone", True)
+    assert there == {"id": "r", "last_modified": there["last_modified"], "d": 3}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (60, "max-age=60"),
+        (0, "no-cache, no-store, must-revalidate"),
+        (-5, "no-cache, no-store, must-revalidate"),
+        (1e300, "max-age=1000000000"),
+        (10**30, "max-age=1000000000"),
+        (None, "no-cache, no-store"),
+    ],
+)
+async def test_collection_says_how_long_anonymous_may_keep_its_records(
+    own: Any, expected: str, fetch: Fetch
+) -> None:
+    await fill(fetch, cache_expires=own)
+    for path in (RECORDS, f"{RECORDS}/r"):
+        answer = await fetch(f"GET {path}", user=None)
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, expected)
+        user = await fetch(f"GET {path}", user=BOB)
+        assert user.headers["Cache-Control"] == "no-cache, no-store"
+    answer = await fetch("GET /buckets/b/collections/c", user=None)
+    assert answer.headers["Cache-Control"] == "no-cache, no-store"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({"b__record_cache_expires_seconds": 7}, 7),
+        ({"b__record_cache_expires_seconds": 7, "b__c__record_cache_expires_seconds": 9}, 9),
+        ({"other__record_cache_expires_seconds": 7}, 60),
+    ],
+)
+async def test_setting_goes_before_what_the_collection_says(
+    settings: dict[str, int], seconds: int, start: Start
+) -> None:
+    fetch = await start(**settings)
+    await fill(fetch, cache_expires=60)
+    answer = await fetch(f"GET {RECORDS}", user=None)
+    assert answer.headers["Cache-Control"] == f"max-age={seconds}"
+    assert "Expires" in answer.headers
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("date", ["x", "", "1&last_modified=2", "%22%22", "-1", "1" * 16, "1.5"])
+async def test_date_of_a_deletion_that_is_none_is_400_and_deletes_nothing(
+    date: str, fetch: Fetch
+) -> None:
+    await fill(fetch)
+    answer = await fetch(f"DELETE {RECORDS}/r?last_modified={date}")
+    assert (answer.status, answer.json["details"][0]["location"]) == (400, "querystring")
+    assert (await fetch(f"GET {RECORDS}/r")).status == 200
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("quote", ["", "%22"])
+async def test_date_of_a_deletion_is_that_of_the_tombstone(quote: str, fetch: Fetch) -> None:
+    await fill(fetch)
+    later = (await fetch(f"GET {RECORDS}/r")).data["last_modified"] + 1000
+    answer = await fetch(f"DELETE {RECORDS}/r?last_modified={quote}{later}{quote}")
+    assert answer.data == {"id": "r", "last_modified": later, "deleted": True}
+
+
+@pytest.mark.gen_test
+async def test_patch_answers_what_was_asked_for(fetch: Fetch) -> None:
+    await fill(fetch)
+    for behavior, expected in [("light", {"e": 1}), ("diff", {}), ("full", None)]:
+        body = {"data": {"e": 1}}
+        headers = {"Response-Behavior": behavior}
+        answer = await fetch(f"PATCH {RECORDS}/r", body, headers=headers)
+        data = {k: v for k, v in answer.data.items() if k not in ("id", "last_modified")}
+        assert answer.status == 200
+        assert data == ({"a": {"b": 1, "c": 2}, "d": 3, "e": 1} if expected is None else expected)
+
+
+@pytest.mark.gen_test
+async def test_generated_id_that_is_taken_is_replaced_by_another(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = iter(["taken", "taken", "free"])
+    monkeypatch.setitem(app._MAKERS, "RelaxedUUID", lambda: next(ids))
+    fetch = await start()
+    await fetch("PUT /buckets/b")
+    await fetch("PUT /buckets/b/collections/c")
+    answers = [await fetch(f"POST {RECORDS}", {"data": {"n": n}}) for n in (1, 2)]
+    assert [answer.status for answer in answers] == [201, 201]
+    assert [answer.data["id"] for answer in answers] == ["taken", "free"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("user", [ALICE, None])
+async def test_etag_of_a_list_and_its_objects_are_read_back(user: str | None, fetch: Fetch) -> None:
+    await fill(fetch)
+    for path in (RECORDS, f"{RECORDS}/r"):
+        etag = (await fetch(f"GET {path}", user=user)).headers["ETag"]
+        for method in ("GET", "HEAD"):
+            target = f"{method} {path}"
+            kept = await fetch(target, user=user, headers={"If-None-Match": etag})
+            assert (kept.status, kept.body, kept.headers["ETag"]) == (304, b"", etag)
+            stale = await fetch(target, user=user, headers={"If-Match": '"1"'})
+            assert stale.status == 412

@@ -1,0 +1,71 @@
+import pytest
+
+from server.auth.basic import BasicAuthenticator
+from server.auth.loader import Authentication, load_policies
+from server.core.errors import InvalidAuth
+from server.core.permissions import ANONYMOUS
+
+BASIC = "Basic YWxpY2U6c2VjcmV0"
+
+
+class Tokens:
+    """A policy of another scheme, which knows two tokens."""
+
+    challenge = "Bearer"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def authenticate(self, authorization: str) -> str | None:
+        scheme, _, token = authorization.partition(" ")
+        return {"1": "one", "2": "two"}.get(token) if scheme == "Bearer" else None
+
+
+@pytest.mark.gen_test
+async def test_user_has_the_name_of_the_policy_and_the_principals_of_every_user() -> None:
+    auth = load_policies({"mine": "basicauth"}, "secret")
+    actor = await auth.identify(BASIC)
+    assert actor.user_id.startswith("mine:")
+    assert actor.principals == {actor.user_id, "system.Everyone", "system.Authenticated"}
+
+
+@pytest.mark.gen_test
+async def test_first_policy_that_knows_the_user_decides() -> None:
+    first, second = BasicAuthenticator("first", "s"), BasicAuthenticator("second", "s")
+    for policies, name in (((first, second), "first"), ((second, first), "second")):
+        actor = await Authentication(policies).identify(BASIC)
+        assert actor.user_id.startswith(f"{name}:")
+
+
+@pytest.mark.gen_test
+async def test_policy_that_does_not_know_the_header_leaves_it_to_the_next() -> None:
+    auth = Authentication([Tokens("tokens"), BasicAuthenticator("basic", "s")])
+    assert (await auth.identify("Bearer 2")).user_id == "tokens:two"
+    assert (await auth.identify(BASIC)).user_id.startswith("basic:")
+    assert await auth.identify("Bearer 3") is ANONYMOUS
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("header", [None, ""])
+async def test_who_sends_nothing_is_anonymous(header: str | None) -> None:
+    assert await load_policies({"basicauth": "basicauth"}, "s").identify(header) is ANONYMOUS
+
+
+@pytest.mark.gen_test
+async def test_malformed_credentials_are_not_left_to_the_next_policy() -> None:
+    auth = Authentication([BasicAuthenticator("basic", "s"), Tokens("tokens")])
+    with pytest.raises(InvalidAuth):
+        await auth.identify("Basic !")
+
+
+def test_each_challenge_is_told_once() -> None:
+    first, second = BasicAuthenticator("a", "s"), BasicAuthenticator("b", "s")
+    assert Authentication([first, Tokens("t"), second]).challenges == [
+        'Basic realm="Realm"',
+        "Bearer",
+    ]
+
+
+def test_policies_are_asked_in_the_order_of_the_settings() -> None:
+    auth = load_policies({"b": "basicauth", "a": "basicauth"}, "s")
+    assert [policy.name for policy in auth.policies] == ["b", "a"]
