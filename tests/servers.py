@@ -2,11 +2,28 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 from server.app import Server, open_server
 from server.config import load_settings
+
+T = TypeVar("T")
+
+
+def run_alone(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on an event loop of its own.
+
+    Unlike ``asyncio.run`` it leaves the thread's current loop alone, which
+    pytest-tornado made and which other tests still count on.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 class ThreadServer:

@@ -10,6 +10,7 @@ import pytest
 from kinto_http.patch_type import BasicPatch, JSONPatch, MergePatch
 
 from tests.clients.conftest import Serve
+from tests.servers import run_alone
 
 Client = Any
 
@@ -148,6 +149,4 @@ def test_asynchronous_client_writes_and_reads_side_by_side(serve: Serve, alice: 
         records: list[dict[str, Any]] = await client.get_records()
         return records
 
-    assert {record["id"] for record in asyncio.run(write_and_read())} == {
-        f"n{i}" for i in range(10)
-    }
+    assert {record["id"] for record in run_alone(write_and_read())} == {f"n{i}" for i in range(10)}

@@ -63,6 +63,8 @@ class Driver(ABC):
 
     def __init__(self, client: Any, database: str) -> None:
         self._client = client
+        self.reads_primary = client.read_preference == ReadPreference.PRIMARY
+        """Whether the URI asks for no other members' reads."""
         self._database = client[database]
         self._admin = client["admin"]
 
@@ -143,7 +145,7 @@ def open_driver(name: str, uri: str, database: str, selection_timeout_ms: int) -
 
     Args:
         name: ``pymongo`` or ``motor``. Only the chosen one is imported.
-        uri: of the deployment; its options count, but reads are of the primary.
+        uri: of the deployment, with its options.
         database: name of the database.
         selection_timeout_ms: how long a command waits for a primary.
 
@@ -156,7 +158,6 @@ def open_driver(name: str, uri: str, database: str, selection_timeout_ms: int) -
         uri,
         appname=APP_NAME,
         serverSelectionTimeoutMS=selection_timeout_ms,
-        readPreference="primary",
         uuidRepresentation="standard",
         retryWrites=True,
     )

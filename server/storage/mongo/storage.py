@@ -49,6 +49,11 @@ async def open_mongo(options: StorageOptions) -> "MongoStorage":
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise StorageError(f"MONGODB_URI is not the URI of a MongoDB: {error}") from error
     try:
+        if not driver.reads_primary:
+            raise StorageError(
+                "Only the primary knows what was just written:"
+                " take readPreference out of MONGODB_URI."
+            )
         await _check_deployment(driver)
         await prepare(driver)
         if not await Reaper(driver).is_permitted():
@@ -56,12 +61,19 @@ async def open_mongo(options: StorageOptions) -> "MongoStorage":
                 "The database's user may not list operations ($currentOp): transactions that a"
                 " killed process leaves behind are waited for. Grant it the role clusterMonitor."
             )
-        return MongoStorage(driver, options)
+        storage = MongoStorage(driver, options)
     except BaseException as error:
         await driver.close()
         if isinstance(error, PyMongoError):
             raise StorageError(_advice(error)) from error
         raise
+    if not await storage.check():
+        logger.warning(
+            "This machine's clock and the database's are more than %d s apart: the database's"
+            " counts until they agree.",
+            SKEW_MAX_MS // 1000,
+        )
+    return storage
 
 
 def _advice(error: PyMongoError) -> str:

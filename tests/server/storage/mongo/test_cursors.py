@@ -1,4 +1,3 @@
-import asyncio
 from typing import Any
 
 from pymongo import MongoClient
@@ -6,6 +5,7 @@ from pymongo import MongoClient
 from server.storage.mongo.cursors import BATCH, find_all, run_read
 from server.storage.mongo.driver import open_driver
 from server.storage.mongo.schema import OBJECTS
+from tests.servers import run_alone
 
 
 def _fill(client: MongoClient[dict[str, Any]], database: str, count: int) -> None:
@@ -33,7 +33,7 @@ def test_all_documents_come_in_batches(
         await driver.close()
         return batches
 
-    batches = asyncio.run(read())
+    batches = run_alone(read())
     assert [len(batch) for batch in batches] == [BATCH, BATCH, 1]
     assert [one["_id"] for batch in batches for one in batch] == list(range(2 * BATCH + 1))
 
@@ -57,5 +57,5 @@ def test_who_leaves_early_leaves_no_cursor_open(
         await driver.close()
         return seen
 
-    assert asyncio.run(read()) == BATCH
+    assert run_alone(read()) == BATCH
     assert _open_cursors(mongo_client) == before

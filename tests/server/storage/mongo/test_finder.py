@@ -12,6 +12,7 @@ from server.storage.base import StorageOptions
 from server.storage.mongo.driver import AutoReconnect, Driver, open_driver
 from server.storage.mongo.finder import AT_ONCE, URI_MAX_BYTES, Finder
 from server.storage.mongo.storage import open_mongo
+from tests.servers import run_alone
 
 RULES = Rules({"bucket:create": frozenset({"system.Authenticated"})})
 ACTOR = make_actor("basicauth:alice")
@@ -75,7 +76,7 @@ def run_with_finder(uri: str, database: str, work: "Any") -> None:
             await finder.close()
             await driver.close()
 
-    asyncio.run(main())
+    run_alone(main())
 
 
 def test_readers_of_one_turn_share_a_find(mongo_uri: str, mongo_database: str) -> None:

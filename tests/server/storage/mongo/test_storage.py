@@ -7,6 +7,7 @@ from tornado.ioloop import IOLoop
 from server.storage.base import StorageError, StorageOptions
 from server.storage.mongo import storage as mongo_storage
 from server.storage.mongo.storage import MongoStorage, open_mongo
+from tests.conftest import ExpectedLogs
 from tests.processes import MongoProcess
 from tests.server.storage.contract import StorageContract
 from tests.server.storage.mongo.conftest import OpenStorage
@@ -17,7 +18,9 @@ from tests.server.storage.scenes import ReadLog, Scene, put
 def storage(
     request: pytest.FixtureRequest, io_loop: IOLoop, open_storage: OpenStorage
 ) -> MongoStorage:
-    opened: MongoStorage = io_loop.run_sync(lambda: open_storage(driver=request.param))
+    # On a busy machine a transaction of large objects is run again more than once.
+    options = {"driver": request.param, "write_timeout_seconds": 60}
+    opened: MongoStorage = io_loop.run_sync(lambda: open_storage(**options))
     return opened
 
 
@@ -48,6 +51,16 @@ async def test_database_that_nobody_serves_is_refused_with_what_to_do(
         await open_mongo(StorageOptions(uri="mongodb://127.0.0.1:1/"))
 
 
+@pytest.mark.parametrize("driver", ["pymongo", "motor"])
+@pytest.mark.gen_test(timeout=30)
+async def test_reads_of_other_members_are_refused_in_one_sentence(
+    mongo_uri: str, driver: str
+) -> None:
+    uri = mongo_uri + "&readPreference=secondaryPreferred"
+    with pytest.raises(StorageError, match="take readPreference out of MONGODB_URI"):
+        await open_mongo(StorageOptions(uri=uri, driver=driver))
+
+
 @pytest.mark.gen_test(timeout=60)
 async def test_mongod_without_a_replica_set_is_refused_with_the_command_that_mends_it(
     tmp_path: Path,
@@ -75,3 +88,14 @@ async def test_clock_that_differs_from_the_databases_by_a_minute_is_not_believed
     assert abs(made.last_modified - real() * 1000) < 60_000
     monkeypatch.undo()
     assert await storage.check()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_start_with_a_clock_that_is_not_believed_is_told(
+    open_storage: OpenStorage, monkeypatch: pytest.MonkeyPatch, expected_logs: ExpectedLogs
+) -> None:
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    expected_logs("clock and the database's are more than 60 s apart")
+    await open_storage()
+    assert len(expected_logs.records) == 1
