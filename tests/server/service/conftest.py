@@ -18,7 +18,8 @@ def scene(request: pytest.FixtureRequest, io_loop: IOLoop) -> Iterator[Scene]:
     if request.param == "mongo":
         uri = request.getfixturevalue("mongo_uri")
         database = request.getfixturevalue("mongo_database")
-    options = StorageOptions(RULES, uri, database)
+    # On a busy machine the database stands still for longer than a client would wait.
+    options = StorageOptions(RULES, uri, database, write_timeout_seconds=60)
     storage = io_loop.run_sync(lambda: load_backend(request.param)(options), timeout=30)
     assert storage is not None
 
