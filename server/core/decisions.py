@@ -164,14 +164,16 @@ class Decider:
         return Outcome(tombstone, before=current)
 
     def _remove_many(self, write: RemoveMany) -> ListOutcome:
+        paths = [write.path.object(object_id) for object_id in write.ids]
+        # All at once: one by one, all would be decided again for each that is read.
+        self.state.require(path.uri for path in (*write.path.ancestors, *paths))
         chain = self.judge.chain(write.actor, write.path)
         stamp = timestamp_of(self.state.clock(write.path).position)
         if is_refused(write.precondition, stamp):
             raise ModifiedMeanwhile(spell_etag(stamp))
         effects = self._effects(write.actor)
         tombstones = []
-        for object_id in write.ids:
-            path = write.path.object(object_id)
+        for path in paths:
             current = self.state.live(path)
             if current is None or not matches(write.conditions, current.data):
                 continue

@@ -491,6 +491,15 @@ def test_delete_of_a_list_takes_what_matches_exists_and_may_be_written(world: Wo
     assert world.get(RECORD) is not None
 
 
+def test_delete_of_a_list_reads_what_it_deletes_at_once(world: World) -> None:
+    ids = tuple(f"r{number}" for number in range(50))
+    for one in ids:
+        world.put(f"{COLLECTION}/records/{one}")
+    # The world gives up on who asks for one after the other.
+    outcome = world.do(RemoveMany(ALICE, RECORDS, ids))
+    assert len(outcome.tombstones) == len(ids)
+
+
 def test_delete_of_a_list_of_which_nothing_is_there_leaves_its_clock(world: World) -> None:
     outcome = world.do(RemoveMany(ALICE, RECORDS, ("never",), precondition=Precondition(NOW + 1)))
     assert outcome == ListOutcome((), make_position(NOW + 1))

@@ -11,12 +11,25 @@ from tornado.ioloop import IOLoop
 
 from server.core.commands import Command, Outcome, Part
 from server.core.errors import Forbidden, ModifiedMeanwhile, Unavailable, Unforeseen
-from server.core.preconditions import Precondition
+from server.core.paths import ListPath, parse_path
+from server.core.preconditions import NONE, Precondition
+from server.core.queries import parse_query
+from server.service.lists import ListOptions, ListRequest, Lists
 from server.storage.mongo.storage import MongoStorage
 from tests.conftest import ExpectedLogs
 from tests.faults import FaultyNetwork, Loss
 from tests.server.storage.mongo.conftest import OpenStorage
-from tests.server.storage.scenes import BOB, ReadLog, Scene, delete, patch, put, random_bucket
+from tests.server.storage.scenes import (
+    ALICE,
+    BOB,
+    RULES,
+    ReadLog,
+    Scene,
+    delete,
+    patch,
+    put,
+    random_bucket,
+)
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -265,6 +278,22 @@ async def test_waiting_creations_are_one_transaction_of_four_commands(
     assert all(one.created for (one,) in answers)
     assert network.commands == ["find", "update", "insert", "commitTransaction"]
     assert (await faulty.clock(uri)).live == 501
+
+
+async def test_list_is_deleted_by_few_commands_however_long_it_is(
+    network: FaultyNetwork, faulty: Scene
+) -> None:
+    uri = await faulty.make_collection() + "/records"
+    await faulty.commit(*(put(f"{uri}/r{n}") for n in range(200)))
+    network.commands.clear()
+    path = parse_path(uri)
+    assert isinstance(path, ListPath)
+    query = parse_query([])
+    request = ListRequest(ALICE, path, query, NONE, 0)
+    outcome, _ = await Lists(faulty.storage, ListOptions(RULES, b"s" * 32)).delete(request)
+    assert len(outcome.tombstones) == 200
+    # Who may, what is there, and what it is decided on; then what is written.
+    assert network.commands == [*["find"] * 3, "update", "insert", "commitTransaction"]
 
 
 async def test_large_commands_are_cut_into_messages_that_mongodb_accepts(
