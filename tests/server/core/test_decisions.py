@@ -291,7 +291,8 @@ def test_a_write_on_another_state_is_412_with_what_is_there(
 def test_a_write_whose_precondition_holds_goes_on(
     world: World, method: str, precondition: Precondition
 ) -> None:
-    world.method(method)(RECORD, precondition=precondition)
+    outcome = world.method(method)(RECORD, precondition=precondition)
+    assert outcome.object.uri == RECORD
 
 
 @pytest.mark.parametrize("match", [ANY, NOW + 1, 5], ids=["any", "the list's", "another"])

@@ -24,7 +24,7 @@ def scene(request: pytest.FixtureRequest, io_loop: IOLoop) -> Iterator[Scene]:
     assert storage is not None
 
     async def no_log() -> list[Revision]:
-        raise NotImplementedError
+        raise AssertionError("the service does not read the log")
 
     yield Scene(storage, no_log)
     io_loop.run_sync(storage.close, timeout=30)
