@@ -15,14 +15,6 @@ from server.storage.mongo.storage import MongoStorage, open_mongo
 from tests.faults import FaultyNetwork
 from tests.server.storage.scenes import RULES, ReadLog
 
-# PyMongo's async API forgets a socket whose connecting it cancels when it is closed.
-_FORGOTTEN = r"ignore:unclosed <socket.socket [^>]*laddr=\('127.0.0.1', [0-9]+\)>:ResourceWarning"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("filterwarnings", _FORGOTTEN)
-
-
 OpenStorage = Callable[..., Awaitable[MongoStorage]]
 """``await open_storage(uri=…, driver=…, …)``: options as of ``StorageOptions``."""
 
