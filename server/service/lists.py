@@ -129,7 +129,8 @@ class Lists:
         answer = await self._answer(snapshot, request, share)
         if not answer.objects:
             await self._check_shared(snapshot, request, share)
-            answer = replace(answer, timestamp=_since(request.query, stamp))
+            if share.walk is None and not answer.total:
+                answer = replace(answer, timestamp=_since(request.query, stamp))
         check_read(request.precondition, answer.timestamp)
         if not_modified(request.precondition, answer.timestamp):
             return ListAnswer(answer.timestamp, modified=False)

@@ -101,7 +101,7 @@ def test_given_mongodb_is_used_and_shown_without_password(
 ) -> None:
     uri = mongo_uri.replace("/?", f"/{mongo_database}?")
     server = start_server(environ={"MONGODB_URI": uri})
-    server.wait_for(rf"Data: database {mongo_database} of MongoDB at 127\.0\.0\.1:\d+\n")
+    assert server.wait_for(rf"Data: database {mongo_database} of MongoDB at 127\.0\.0\.1:\d+\n")
 
 
 def test_standalone_mongod_is_refused_with_the_command_that_mends_it(
@@ -162,7 +162,7 @@ def test_changed_source_file_starts_a_reloading_server_again(
     environ = {"PYTHONPATH": str(tmp_path)}
     server = start_server("--storage", "memory", "--reload", environ=environ)
     os.utime(tmp_path / "server" / "cli.py", ns=(1, 1))
-    server.wait_for(r"(?s)a source file changed.*listens on")
+    assert server.wait_for(r"(?s)a source file changed.*listens on")
 
 
 def test_reloading_server_ends_with_its_watcher(

@@ -215,7 +215,8 @@ class Ledger:
         """Attempt until it is known that all effects are stored, or that none is.
 
         Raises:
-            Unavailable: If nobody waits any more, and nothing was stored.
+            Unavailable: If nobody waits any more; it says whether something may
+                have been stored.
             _Hopeless: If trying again is of no use.
             Exception: What no attempt will mend; nothing was stored.
         """

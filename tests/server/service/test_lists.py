@@ -247,6 +247,21 @@ class TestPartialReaders:
         news = await read(scene, poll)
         assert ids(news) == ["his"]
         assert news.timestamp > first.timestamp
+        counted = await read(scene, replace(poll, count=True))
+        assert (counted.total, counted.timestamp) == (1, news.timestamp)
+
+    async def test_page_of_a_walk_that_comes_out_empty_has_the_first_pages_etag(
+        self, scene: Scene
+    ) -> None:
+        collection = await self.share(scene)
+        first = f"{collection}/records/first"
+        await scene.do(put(first, acl={"read": [BOB.user_id]}))
+        begun = await read(scene, ask(collection, "_since=5&_sort=last_modified&_limit=1", by=BOB))
+        assert begun.token is not None
+        await scene.do(put(first, acl={"read": []}))
+        rest = f"_since=5&_sort=last_modified&_limit=1&_token={begun.token}"
+        answer = await read(scene, ask(collection, rest, by=BOB))
+        assert (answer.objects, answer.timestamp) == ([], begun.timestamp)
 
     async def test_they_are_refused_once_nothing_is_theirs(self, scene: Scene) -> None:
         collection = await self.share(scene)
