@@ -128,7 +128,7 @@ class MongoProcess:
         data = folder / "db"
         data.mkdir(parents=True)
         command = [mongod_binary(), "--dbpath", str(data), "--port", str(self.port)]
-        command += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
+        command += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "1"]
         command += ["--setParameter", "enableTestCommands=1"]
         command += ["--setParameter", "transactionLifetimeLimitSeconds=5"]
         command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]

@@ -15,7 +15,7 @@ from server.core.objects import (
     make_json,
     make_tombstone_json,
 )
-from server.core.paths import FEED, ObjectPath
+from server.core.paths import FEED, ROOT, ObjectPath
 from server.core.permissions import readers_of
 from server.core.positions import Position, dated_position, next_position, timestamp_of
 from server.core.revisions import Action, Revision
@@ -153,8 +153,17 @@ class Effects:
                 acl_before=before.acl if before else {},
                 readers=() if after.deleted else after.readers,
                 readers_before=before.readers if before else (),
+                touched=_touched(path, before, after),
             )
         )
+
+
+def _touched(path: ObjectPath, before: StoredObject | None, after: StoredObject) -> tuple[str, ...]:
+    """Principals whose memberships an effect changed."""
+    if path.kind.name == "bucket" and after.deleted:
+        return (ROOT,)
+    former = set(before.members or ()) if before else set()
+    return tuple(sorted(former ^ set(after.members or ())))
 
 
 def _later(date: int | None, current: StoredObject) -> int | None:

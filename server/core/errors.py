@@ -262,6 +262,36 @@ class HeadersTooLarge(SyncError):
     errno = 107
 
 
+class CursorExpired(SyncError):
+    """Nothing can be resumed from this cursor; the client starts again without it.
+
+    Args:
+        reason: ``floor`` for what is kept no more, ``ahead`` for a cursor that
+            this server has not reached.
+        cursor: the list's cursor now.
+        floor: the oldest that can be resumed from.
+    """
+
+    status = 410
+    errno = 118
+
+    def __init__(self, reason: str, cursor: str, floor: str) -> None:
+        super().__init__(
+            "The changes since this cursor are not known: start again without it.",
+            details={"floor": floor, "cursor": cursor, "reason": reason},
+        )
+
+
+class RateLimited(SyncError):
+    """The client asks for more than one connection may."""
+
+    status = 429
+    errno = 117
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
 class ServiceDeprecated(SyncError):
     """The service has reached its announced end of life."""
 

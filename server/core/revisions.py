@@ -28,6 +28,8 @@ class Revision:
         acl_before: its permissions before.
         readers: principals that its own ACL let see it after.
         readers_before: and before.
+        touched: principals whose memberships it changed: those a group gained or
+            lost; ``/`` for the deletion of a bucket, whose groups end with it.
     """
 
     uri: str
@@ -45,3 +47,4 @@ class Revision:
     acl_before: Permissions
     readers: tuple[str, ...]
     readers_before: tuple[str, ...]
+    touched: tuple[str, ...] = ()

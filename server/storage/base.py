@@ -14,6 +14,7 @@ from server.core.filters import Condition
 from server.core.objects import Listed, StoredObject
 from server.core.paths import ListPath
 from server.core.permissions import Rules
+from server.core.revisions import Revision
 from server.core.sorting import SortKey
 
 
@@ -34,6 +35,8 @@ class Page:
         after: the keys of the object after which they begin; None for the first.
         tombstones: whether deleted objects are wanted too.
         readers: if given, only objects whose own ACL names one of these.
+        max_bytes: of texts, with which a page ends: it holds the object that goes
+            beyond, and none after it. None for no such bound.
     """
 
     path: ListPath
@@ -44,13 +47,120 @@ class Page:
     after: Sequence[Sequence[Any]] | None = None
     tombstones: bool = False
     readers: Collection[str] | None = None
+    max_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Which entries of the log are wanted: those in a range, in their order.
+
+    Attributes:
+        scope: a list, whose order is ``position``; or the id of a bucket, whose
+            order is ``seq``.
+        after: where the range begins, itself left out.
+        upto: where it ends, itself in it.
+        limit: the greatest number wanted.
+        max_bytes: of texts, with which a page ends: it holds the entry that goes
+            beyond, and none after it.
+        readers: if given, only entries whose ``readers`` or ``readers_before``
+            name one of these.
+        uri: if given, only entries of this object.
+        texts: whether ``json`` and ``before`` are wanted; else they are
+            ``b""``, and ``before`` is None where there was nothing.
+    """
+
+    scope: ListPath | str
+    after: int
+    upto: int
+    limit: int
+    max_bytes: int = 4 << 20
+    readers: Collection[str] | None = None
+    uri: str | None = None
+    texts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RightsQuery:
+    """Which entries of the log may have changed what somebody may read in a bucket.
+
+    Attributes:
+        bucket: id of the bucket.
+        uris: of objects in it, whose permissions count.
+        principals: whose memberships count (see ``Revision.touched``).
+        seq: of the bucket; only later entries are wanted.
+        date: of other buckets, whose memberships count too, only entries that are
+            dated later are wanted; in ms.
+    """
+
+    bucket: str
+    uris: tuple[str, ...]
+    principals: Collection[str]
+    seq: int
+    date: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A revision that was committed.
+
+    Attributes:
+        at: when: comparable with ``Snapshot.at``, and the same for all that was
+            committed together.
+        revision: what was done.
+    """
+
+    at: int
+    revision: Revision
+
+
+class Gap(Exception):
+    """Some changes will never be told: those between the last that were, and ``Feed.at``."""
+
+
+class Feed(Protocol):
+    """Every revision that is committed, in the order in which they were.
+
+    Those of one bucket come by ``seq``, those of one list by position; those of one
+    command come together.
+
+    Attributes:
+        at: what was committed after this, and not told yet, will be told. A
+            snapshot that is taken later shows all that was committed up to it.
+    """
+
+    at: int
+
+    async def read(self) -> list[Change]:
+        """Wait for the next changes; sometimes there are none.
+
+        Raises:
+            Unavailable: If the database cannot be reached; reading again goes on
+                where it stopped.
+            Gap: If it can go on only from now.
+        """
+
+    async def close(self) -> None:
+        """Let go of the database; a waiting ``read`` is to be cancelled first."""
 
 
 class Snapshot(Protocol):
-    """The storage as it was at one instant: every answer is of the same one."""
+    """The storage as it was at one instant: every answer is of the same one.
 
-    async def objects(self, uris: Iterable[str]) -> dict[str, StoredObject]:
-        """Objects and tombstones by URI; what was never there is left out."""
+    Attributes:
+        at: that instant, comparable with ``Change.at``: what was committed at or
+            before it is seen, what was committed later is not. Known once
+            something was read.
+    """
+
+    @property
+    def at(self) -> int:
+        """See above."""
+
+    async def objects(self, uris: Iterable[str], *, texts: bool = True) -> dict[str, StoredObject]:
+        """Objects and tombstones by URI; what was never there is left out.
+
+        Without ``texts`` their ``json`` may be empty.
+        """
 
     async def page(self, page: Page) -> list[Listed]:
         """The objects of a page, in its order."""
@@ -60,6 +170,15 @@ class Snapshot(Protocol):
 
     async def groups_of(self, principals: Collection[str]) -> list[StoredObject]:
         """Groups that have one of these as a member; their parents may be gone."""
+
+    async def log(self, page: LogPage) -> list[Revision]:
+        """Entries of the log, as far as they are kept."""
+
+    async def last_entry(self, path: ListPath, upto: int) -> Revision | None:
+        """The last entry of a list's log at or below a position, without its texts."""
+
+    async def rights_log(self, query: RightsQuery) -> list[Revision]:
+        """Entries that may have changed what somebody may read, without their texts."""
 
     async def named(self, principals: Collection[str]) -> list[StoredObject]:
         """Objects whose own ACL names one of these; their parents may be gone."""
@@ -84,6 +203,13 @@ class Storage(Protocol):
         Raises:
             Unavailable: If the outcome is not known in time, or nothing could be done.
             Unforeseen: If deciding or storing failed for a reason of ours; nothing was stored.
+        """
+
+    async def feed(self) -> Feed:
+        """Everything that is committed from now on.
+
+        Raises:
+            Unavailable: If the database cannot be reached.
         """
 
     async def secret(self, name: str) -> str:

@@ -16,12 +16,14 @@ from server.core.errors import Unforeseen
 from server.core.filters import matches
 from server.core.judge import Judge
 from server.core.objects import Listed, StoredObject, make_root
-from server.core.paths import ROOT
+from server.core.paths import ROOT, ListPath
 from server.core.permissions import Rules
 from server.core.revisions import Revision
 from server.core.sorting import is_after, sort_key
 from server.core.state import State
-from server.storage.base import Page, StorageOptions
+from server.storage.allowances import of_page
+from server.storage.base import LogPage, Page, RightsQuery, StorageOptions
+from server.storage.memory_log import LogView, MemoryFeed, MemoryLog
 from server.storage.settling import settle
 
 logger = logging.getLogger(__name__)
@@ -63,11 +65,7 @@ class _Tables:
 
 
 class MemoryStorage:
-    """Everything in dictionaries; each command is decided alone.
-
-    Attributes:
-        revisions: the log, in order.
-    """
+    """Everything in dictionaries; each command is decided alone."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -77,12 +75,17 @@ class MemoryStorage:
         self._lock = asyncio.Lock()
         self._secrets: dict[str, str] = {}
         self._nonces: dict[str, float] = {}
-        self.revisions: list[Revision] = []
+        self._log = MemoryLog()
+
+    @property
+    def revisions(self) -> list[Revision]:
+        """The log, in order."""
+        return self._log.revisions
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["MemorySnapshot"]:
         """Read at this instant; see ``Storage``."""
-        snapshot = MemorySnapshot(self._tables, {})
+        snapshot = MemorySnapshot(self._tables, {}, self._log.view())
         self._open.add(snapshot)
         try:
             yield snapshot
@@ -93,7 +96,8 @@ class MemoryStorage:
         """Decide and store; see ``Storage``."""
 
         async def ask(inquiry: Inquiry) -> Any:
-            return await inquiry.ask(MemorySnapshot(self._tables, dict(state.finished())))
+            log = self._log.view(state.revisions)
+            return await inquiry.ask(MemorySnapshot(self._tables, dict(state.finished()), log))
 
         async with self._lock:
             state = State({})
@@ -115,7 +119,11 @@ class MemoryStorage:
             for snapshot in self._open:
                 snapshot.keep(stored.uri)
             self._tables.put(stored)
-        self.revisions.extend(state.revisions)
+        self._log.append(state.revisions)
+
+    async def feed(self) -> MemoryFeed:
+        """Everything that is committed from now on; see ``Storage``."""
+        return self._log.open_feed()
 
     async def secret(self, name: str) -> str:
         """Made once for as long as the process lives; see ``Storage``."""
@@ -141,9 +149,15 @@ class MemoryStorage:
 class MemorySnapshot:
     """The tables at one instant: what was overwritten since is kept aside."""
 
-    def __init__(self, tables: _Tables, overlay: Overlay) -> None:
+    def __init__(self, tables: _Tables, overlay: Overlay, log: LogView) -> None:
         self._tables = tables
         self._overlay = overlay
+        self._log = log
+
+    @property
+    def at(self) -> int:
+        """See ``Snapshot``."""
+        return self._log.at
 
     def keep(self, uri: str) -> None:
         """Remember an object that is about to be overwritten."""
@@ -159,7 +173,7 @@ class MemorySnapshot:
         found = (self._get(uri) for uri in dict.fromkeys((*uris, *self._overlay)))
         return [stored for stored in found if stored is not None and stored.uri != ROOT]
 
-    async def objects(self, uris: Iterable[str]) -> dict[str, StoredObject]:
+    async def objects(self, uris: Iterable[str], *, texts: bool = True) -> dict[str, StoredObject]:
         """See ``Snapshot``."""
         found = ((uri, self._get(uri)) for uri in uris)
         return {uri: stored for uri, stored in found if stored is not None}
@@ -174,7 +188,8 @@ class MemorySnapshot:
         if page.after is not None:
             found = [one for one in found if is_after(page.order, one.data, page.after)]
         best = heapq.nsmallest(page.limit, found, key=lambda one: sort_key(page.order, one.data))
-        return [Listed(one.uri, one.last_modified, one.deleted, one.json) for one in best]
+        listed = [Listed(one.uri, one.last_modified, one.deleted, one.json) for one in best]
+        return of_page(page).take(listed)
 
     async def count(self, page: Page) -> int:
         """See ``Snapshot``."""
@@ -193,6 +208,18 @@ class MemorySnapshot:
         wanted = set(principals)
         found = self._among(indexed)
         return [one for one in found if any(not wanted.isdisjoint(who) for who in one.acl.values())]
+
+    async def log(self, page: LogPage) -> list[Revision]:
+        """See ``Snapshot``."""
+        return self._log.page(page)
+
+    async def last_entry(self, path: ListPath, upto: int) -> Revision | None:
+        """See ``Snapshot``."""
+        return self._log.last_entry(path, upto)
+
+    async def rights_log(self, query: RightsQuery) -> list[Revision]:
+        """See ``Snapshot``."""
+        return self._log.rights(query)
 
 
 def _belongs(page: Page, stored: StoredObject) -> bool:

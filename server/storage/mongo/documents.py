@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+from bson import Timestamp
 from bson.int64 import Int64
 
 from server.core.objects import Clock, Listed, Permissions, StoredObject
@@ -12,6 +13,13 @@ from server.core.state import State
 from server.storage.mongo.shadow import make_shadow
 
 Document = dict[str, Any]
+
+CROWD = 1000
+"""More principals than that are not in the index: the keys of a hundred thousand fill the cache of
+a small database, in which the transaction then never succeeds."""
+
+EVERYBODY = "*"
+"""Stands in the index for the principals of an entry that touched a crowd."""
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -78,7 +86,7 @@ def decode_object(document: Document) -> StoredObject:
         document["_id"],
         document["last_modified"],
         document["pos"],
-        document["json"],
+        document.get("json", b""),
         document["deleted"],
         acl,
         tuple(document.get("readers", ())),
@@ -142,6 +150,11 @@ def _moved(state: State) -> dict[str, list[str]]:
     return moved
 
 
+def decode_time(time: Timestamp) -> int:
+    """A cluster time as one number, which sorts as it does."""
+    return (time.time << 32) + time.inc
+
+
 def encode_revisions(revisions: Sequence[Revision], batch: str, start: int = 0) -> list[Document]:
     """The documents of a transaction's revisions.
 
@@ -177,11 +190,24 @@ def _encode_revision(revision: Revision, batch: str, index: int) -> Document:
         document["before"] = revision.before
         document["acl_before"] = {name: list(who) for name, who in revision.acl_before.items()}
         document["readers_before"] = list(revision.readers_before)
+    if revision.touched:
+        document |= _encode_touched(revision.touched)
     return document
 
 
+def _encode_touched(touched: Sequence[str]) -> Document:
+    if len(touched) <= CROWD:
+        return {"touched": list(touched)}
+    return {"touched": [EVERYBODY], "crowd": list(touched)}
+
+
+WITHOUT_TEXTS = {"json": 0, "before": 0}
+"""The projection of a revision of which only who, where and when are wanted."""
+
+
 def decode_revision(document: Document) -> Revision:
-    """The revision of a document."""
+    """The revision of a document; texts that were not asked for are empty."""
+    acl_before = document.get("acl_before")
     return Revision(
         uri=document["uri"],
         list=document["list"],
@@ -192,10 +218,12 @@ def decode_revision(document: Document) -> Revision:
         by=document["by"],
         date=document["date"],
         last_modified=document["last_modified"],
-        before=document.get("before"),
-        json=document["json"],
+        # Stored together: where the one is, the other is or was left out.
+        before=None if acl_before is None else document.get("before", b""),
+        json=document.get("json", b""),
         acl={name: tuple(who) for name, who in document["acl"].items()},
-        acl_before={name: tuple(who) for name, who in document.get("acl_before", {}).items()},
+        acl_before={name: tuple(who) for name, who in (acl_before or _NOTHING).items()},
         readers=tuple(document["readers"]),
         readers_before=tuple(document.get("readers_before", ())),
+        touched=tuple(document.get("crowd") or document.get("touched", ())),
     )

@@ -13,27 +13,40 @@ from server.core.errors import Unavailable
 from server.core.filters import matches
 from server.core.objects import Listed, StoredObject
 from server.core.paths import ListPath
-from server.core.sorting import DEFAULT_ORDER, SortKey, is_after, sort_key
-from server.storage.base import Page
-from server.storage.mongo.cursors import BATCH, find_all, run_read
-from server.storage.mongo.documents import LISTED, Document, decode_listed, decode_object
-from server.storage.mongo.driver import (
-    ConnectionFailure,
-    Driver,
-    Int64,
-    OperationFailure,
-    Timestamp,
+from server.core.revisions import Revision
+from server.core.sorting import is_after, sort_key
+from server.storage.allowances import of_log, of_page, weigh_listed
+from server.storage.base import LogPage, Page, RightsQuery
+from server.storage.mongo.cursors import BATCH, Pace, find_all, run_read
+from server.storage.mongo.documents import (
+    LISTED,
+    Document,
+    decode_listed,
+    decode_object,
+    decode_revision,
+    decode_time,
 )
+from server.storage.mongo.driver import ConnectionFailure, Driver, OperationFailure, Timestamp
 from server.storage.mongo.finder import Finder
-from server.storage.mongo.preselect import preselect
+from server.storage.mongo.finds import (
+    is_stored_order,
+    last_entry_find,
+    log_find,
+    page_filter,
+    rights_find,
+)
 from server.storage.mongo.schema import OBJECTS
 
 UNREACHABLE = "The database cannot be reached."
 
-_LOST_BY_FAILOVER = (43, 239, 246)
-"""Codes of a cursor or a snapshot that the new primary, or the old one, has no more."""
+_PASSING = (43, 237, 239, 246, 11601)
+"""Codes of a cursor or snapshot that is there no more, and of what somebody interrupted."""
 
 _WHOLE = {"q": 0}
+_RIGHTS = {"q": 0, "json": 0}
+
+_TRIM_BYTES = 4 << 20
+"""Of texts, beyond which those that a page has no room for are thrown away."""
 
 
 class MongoSnapshot:
@@ -59,7 +72,15 @@ class MongoSnapshot:
         if is_passing(error):
             raise Unavailable(UNREACHABLE, self._retry_after) from error
 
-    async def _documents(self, command: Document) -> AsyncGenerator[list[Document], None]:
+    @property
+    def at(self) -> int:
+        """See ``Snapshot``."""
+        assert self._at is not None, "nothing was read"
+        return decode_time(self._at)
+
+    async def _documents(
+        self, command: Document, pace: Pace | None = None
+    ) -> AsyncGenerator[list[Document], None]:
         """The batches of a find at this snapshot's instant."""
         if self._session is None:
             self._session = await self._driver.start_session()
@@ -69,23 +90,26 @@ class MongoSnapshot:
         command = {"find": OBJECTS, **command, "readConcern": concern}
         cursor = (await run_read(self._driver, command, self._session))["cursor"]
         self._at = cursor["atClusterTime"]
-        return find_all(self._driver, cursor, self._session)
+        return find_all(self._driver, cursor, self._session, pace)
 
-    async def objects(self, uris: Iterable[str]) -> dict[str, StoredObject]:
+    async def objects(self, uris: Iterable[str], *, texts: bool = True) -> dict[str, StoredObject]:
         """See ``Snapshot``."""
         wanted = list(uris)
         if self._at is not None:
-            return await self._find_objects(wanted)
+            return await self._find_objects(wanted, texts=texts)
+        # Others who share it may want the texts.
         shared = await self._finder.find(wanted)
         self._at = shared.at
         found = shared.objects
         return {uri: found[uri] for uri in wanted if uri in found}
 
-    async def _find_objects(self, wanted: list[str]) -> dict[str, StoredObject]:
+    async def _find_objects(
+        self, wanted: list[str], *, texts: bool = True
+    ) -> dict[str, StoredObject]:
         # One reply, whatever its size, up to the 16 MiB that a reply may have.
         command = {
             "filter": {"_id": {"$in": wanted}},
-            "projection": _WHOLE,
+            "projection": _WHOLE if texts else _RIGHTS,
             "batchSize": len(wanted) + 1,
         }
         found = await self._collect(command)
@@ -97,36 +121,40 @@ class MongoSnapshot:
 
     async def page(self, page: Page) -> list[Listed]:
         """See ``Snapshot``."""
-        if _is_stored_order(page.order):
+        if is_stored_order(page.order):
             return await self._ordered_page(page)
         return await self._sorted_page(page)
 
     async def _ordered_page(self, page: Page) -> list[Listed]:
         """A page in an order that the database has."""
         command: Document = {
-            "filter": _page_filter(page),
+            "filter": page_filter(page),
             "projection": LISTED,
             "sort": {key.field: -1 if key.descending else 1 for key in page.order},
         }
+        pace = Pace(page.max_bytes)
         if not page.conditions:
-            command |= {"limit": page.limit, "batchSize": page.limit + 1}
+            command["limit"] = page.limit
+        if page.max_bytes is not None or page.conditions:
+            command["batchSize"] = min(page.limit + 1, pace.batch_size)
         else:
-            command["batchSize"] = min(page.limit + 1, BATCH)
+            command["batchSize"] = page.limit + 1
+        allowance = of_page(page)
         found: list[Listed] = []
-        batches = await self._documents(command)
+        batches = await self._documents(command, pace)
         async for batch in batches:
             listed = [decode_listed(document) for document in batch]
             if page.conditions:
                 listed = [one for one in listed if matches(page.conditions, one.data)]
-            found += listed
-            if len(found) >= page.limit:
+            found += allowance.take(listed)
+            if allowance.is_spent:
                 break
         await batches.aclose()
-        return found[: page.limit]
+        return found
 
     async def _sorted_page(self, page: Page) -> list[Listed]:
         """A page in an order that only the evaluator knows: all matches are looked at."""
-        command = {"filter": _page_filter(page), "projection": LISTED, "batchSize": BATCH}
+        command = {"filter": page_filter(page), "projection": LISTED, "batchSize": BATCH}
         best = _Smallest(page)
         async for batch in await self._documents(command):
             for document in batch:
@@ -135,7 +163,7 @@ class MongoSnapshot:
 
     async def count(self, page: Page) -> int:
         """See ``Snapshot``."""
-        selector = _page_filter(page) | {"deleted": False}
+        selector = page_filter(page) | {"deleted": False}
         command = {"filter": selector, "projection": LISTED, "batchSize": BATCH}
         total = 0
         async for batch in await self._documents(command):
@@ -150,6 +178,35 @@ class MongoSnapshot:
         """See ``Snapshot``."""
         return await self._all({"principals": {"$in": sorted(principals)}})
 
+    async def log(self, page: LogPage) -> list[Revision]:
+        """See ``Snapshot``."""
+        pace = Pace(page.max_bytes if page.texts else None)
+        command = {**log_find(page), "batchSize": min(page.limit + 1, pace.batch_size)}
+        allowance = of_log(page)
+        found: list[Revision] = []
+        batches = await self._documents(command, pace)
+        async for batch in batches:
+            found += allowance.take([decode_revision(document) for document in batch])
+            if allowance.is_spent:
+                break
+        await batches.aclose()
+        return found
+
+    async def last_entry(self, path: ListPath, upto: int) -> Revision | None:
+        """See ``Snapshot``."""
+        batches = await self._documents(last_entry_find(path, upto))
+        found = [decode_revision(one) async for batch in batches for one in batch]
+        return found[0] if found else None
+
+    async def rights_log(self, query: RightsQuery) -> list[Revision]:
+        """See ``Snapshot``."""
+        batches = await self._documents(rights_find(query) | {"batchSize": BATCH})
+        found = [decode_revision(one) async for batch in batches for one in batch]
+        # Of an entry that touched a crowd the database does not know whom.
+        uris, principals = set(query.uris), set(query.principals)
+        asked = [one for one in found if one.uri in uris or not principals.isdisjoint(one.touched)]
+        return sorted(asked, key=lambda one: (one.date, one.seq))
+
     async def _all(self, selector: Document) -> list[StoredObject]:
         command = {"filter": selector, "projection": _WHOLE, "batchSize": BATCH}
         return await self._collect(command)
@@ -161,14 +218,17 @@ class TransactionSnapshot(MongoSnapshot):
     def __init__(self, driver: Driver, session: Any) -> None:
         self._driver = driver
         self._session = session
+        self._at = None
 
-    async def _documents(self, command: Document) -> AsyncGenerator[list[Document], None]:
+    async def _documents(
+        self, command: Document, pace: Pace | None = None
+    ) -> AsyncGenerator[list[Document], None]:
         answer = await self._driver.run({"find": OBJECTS, **command}, self._session)
-        return find_all(self._driver, answer["cursor"], self._session)
+        return find_all(self._driver, answer["cursor"], self._session, pace)
 
-    async def objects(self, uris: Iterable[str]) -> dict[str, StoredObject]:
+    async def objects(self, uris: Iterable[str], *, texts: bool = True) -> dict[str, StoredObject]:
         """See ``Snapshot``."""
-        return await self._find_objects(list(uris))
+        return await self._find_objects(list(uris), texts=texts)
 
 
 class _Smallest:
@@ -177,6 +237,8 @@ class _Smallest:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._kept: list[tuple[Any, Listed]] = []
+        self._bytes = 0
+        self._trim_at = _TRIM_BYTES
 
     def add(self, stored: Listed) -> None:
         """Consider one object."""
@@ -186,12 +248,18 @@ class _Smallest:
         if page.after is not None and not is_after(page.order, data, page.after):
             return
         self._kept.append((sort_key(page.order, data), stored))
-        if len(self._kept) >= 2 * page.limit + BATCH:
+        self._bytes += len(stored.json)
+        if len(self._kept) >= 2 * page.limit + BATCH or self._bytes >= self._trim_at:
             self._trim()
 
     def _trim(self) -> None:
         self._kept.sort(key=lambda entry: entry[0])
-        del self._kept[self._page.limit :]
+        # What comes later can only push out: what does not fit now will not fit then.
+        fitting = of_page(self._page).take([stored for _, stored in self._kept])
+        del self._kept[len(fitting) :]
+        self._bytes = sum(weigh_listed(one) for one in fitting)
+        # So far beyond that sorting again and again does not cost the square.
+        self._trim_at = 2 * self._bytes + _TRIM_BYTES
 
     def found(self) -> list[Listed]:
         """The page."""
@@ -199,46 +267,8 @@ class _Smallest:
         return [stored for _, stored in self._kept]
 
 
-_ASCENDING = (SortKey("last_modified"), SortKey("id"))
-
-
 def is_passing(error: BaseException | None) -> bool:
     """Whether a read that failed like this may succeed when it is asked again."""
     if isinstance(error, OperationFailure):
-        return error.code in _LOST_BY_FAILOVER
+        return error.code in _PASSING
     return isinstance(error, ConnectionFailure)
-
-
-def _is_stored_order(order: tuple[SortKey, ...]) -> bool:
-    return order in (DEFAULT_ORDER, _ASCENDING)
-
-
-def _page_filter(page: Page) -> Document:
-    clauses: list[Document] = [_list_filter(page.path), {"pos": {"$gt": Int64(page.floor)}}]
-    if not page.tombstones:
-        clauses.append({"deleted": False})
-    if page.readers is not None:
-        clauses.append({"readers": {"$in": sorted(page.readers)}})
-    if page.conditions:
-        clauses.append(preselect(page.conditions))
-    if page.after is not None and _is_stored_order(page.order):
-        clauses.append(_after_filter(page))
-    return {"$and": clauses}
-
-
-def _list_filter(path: ListPath) -> Document:
-    if path.ancestors:
-        return {"bucket": path.bucket, "list": path.uri}
-    return {"list": path.uri}
-
-
-def _after_filter(page: Page) -> Document:
-    assert page.after is not None
-    (date,), (object_id,) = page.after
-    beyond = "$lt" if page.order[0].descending else "$gt"
-    return {
-        "$or": [
-            {"last_modified": {beyond: date}},
-            {"last_modified": date, "id": {"$gt": object_id}},
-        ]
-    }

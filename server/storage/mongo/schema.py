@@ -14,6 +14,9 @@ REVISIONS = "revisions"
 SECRETS = "secrets"
 NONCES = "nonces"
 
+OBJECT_POS = "object_pos"
+"""Name of the index of one object's log."""
+
 MAJORITY: dict[str, Any] = {"w": "majority"}
 
 
@@ -22,16 +25,19 @@ def _index(name: str, *fields: str, **options: Any) -> dict[str, Any]:
     return {"name": name, "key": key, **options}
 
 
+ROOT_INDEXES = [
+    _index(f"root_{plural}", "list", "pos", partialFilterExpression={"list": f"/{plural}"})
+    for plural in ROOT_LISTS
+]
+"""Of lists whose objects, and their log, lie in many buckets."""
+
 INDEXES: dict[str, list[dict[str, Any]]] = {
     OBJECTS: [
         _index("list_pos", "bucket", "list", "pos", unique=True),
         # In the order in which a list is served by default.
         _index("list_order", "bucket", "list", "-last_modified", "id"),
         _index("list_readers", "bucket", "list", "readers", "pos"),
-        *(
-            _index(f"root_{plural}", "list", "pos", partialFilterExpression={"list": f"/{plural}"})
-            for plural in ROOT_LISTS
-        ),
+        *ROOT_INDEXES,
         _index("principals", "principals", sparse=True),
         _index("members", "members", sparse=True),
         _index("purge", "purge", partialFilterExpression={"purge": True}),
@@ -39,7 +45,12 @@ INDEXES: dict[str, list[dict[str, Any]]] = {
     REVISIONS: [
         _index("bucket_seq", "bucket", "seq", unique=True),
         _index("list_pos", "bucket", "list", "pos", unique=True),
-        _index("object_pos", "bucket", "uri", "pos"),
+        _index(OBJECT_POS, "bucket", "uri", "pos"),
+        *ROOT_INDEXES,
+        # Not sparse: an index of several fields would hold what lacks only one of them.
+        _index(
+            "touched", "touched", "date", partialFilterExpression={"touched": {"$exists": True}}
+        ),
     ],
     NONCES: [_index("expiry", "until", expireAfterSeconds=0)],
 }

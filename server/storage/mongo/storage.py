@@ -17,6 +17,7 @@ from server.storage.mongo.driver import (
     PyMongoError,
     open_driver,
 )
+from server.storage.mongo.feed import MongoFeed
 from server.storage.mongo.finder import Finder
 from server.storage.mongo.idle import Reaper
 from server.storage.mongo.ledger import Ledger
@@ -120,6 +121,16 @@ class MongoStorage:
     async def commit(self, command: Command) -> list[Verdict]:
         """Decide and store; see ``Storage``."""
         return await self._ledger.commit(command)
+
+    async def feed(self) -> MongoFeed:
+        """Everything that is committed from now on; see ``Storage``."""
+        feed = MongoFeed(self._driver, self._retry_after)
+        try:
+            await feed.open()
+        except BaseException:
+            await feed.close()
+            raise
+        return feed
 
     async def secret(self, name: str) -> str:
         """Made once by whichever process asks first; see ``Storage``."""

@@ -281,6 +281,47 @@ def test_what_happens_to_a_bucket_itself_is_of_its_own_log(state: State) -> None
     assert (entry.uri, entry.list, entry.bucket) == (BUCKET.uri, "/buckets", "b")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "touched"),
+    [
+        (None, ["b", "a"], ("a", "b")),
+        (None, None, ()),
+        (["a", "b"], ["b", "c"], ("a", "c")),
+        (["a", "b"], ["b", "a"], ()),
+        (["a"], None, ("a",)),
+        (["b", "a"], "deleted", ("a", "b")),
+    ],
+)
+def test_an_entry_of_a_group_names_whose_memberships_it_changed(
+    state: State, before: list[str] | None, after: Any, touched: tuple[str, ...]
+) -> None:
+    def group(members: list[str] | None) -> Body:
+        return body() if members is None else body(members=members)
+
+    if before is None:
+        effects(state).make(GROUP, group(after))
+    else:
+        made = effects(state).make(GROUP, group(before))
+        if after == "deleted":
+            effects(state).remove(GROUP, made)
+        else:
+            effects(state).change(GROUP, made, group(after))
+    assert state.revisions[-1].touched == touched
+
+
+def test_only_groups_and_the_end_of_a_bucket_touch_memberships(state: State) -> None:
+    made = effects(state).make(RECORD, body(members=["a"]))
+    effects(state).remove(RECORD, made)
+    collection = state.live(COLLECTION)
+    assert collection is not None
+    effects(state).remove(COLLECTION, collection)
+    assert {entry.touched for entry in state.revisions} == {()}
+    bucket = state.live(BUCKET)
+    assert bucket is not None
+    effects(state).remove(BUCKET, bucket)
+    assert state.revisions[-1].touched == (ROOT,)
+
+
 class History:
     """A database under random writes, and what must hold after each of them.
 

@@ -5,10 +5,20 @@ gives the fixtures ``storage`` (opened in ``io_loop``, empty) and ``read_log``.
 """
 
 from tests.server.storage.contract_content import ContentContract
+from tests.server.storage.contract_feed import FeedContract
+from tests.server.storage.contract_log import BytesContract, LogContract
 from tests.server.storage.contract_parents import ParentsContract
 from tests.server.storage.contract_reads import ReadingContract
 from tests.server.storage.contract_writes import WritingContract
 
 
-class StorageContract(ReadingContract, WritingContract, ParentsContract, ContentContract):
+class StorageContract(
+    ReadingContract,
+    WritingContract,
+    ParentsContract,
+    ContentContract,
+    LogContract,
+    BytesContract,
+    FeedContract,
+):
     """All that ``server/storage/base.py`` promises."""

@@ -22,6 +22,7 @@ from server.core.objects import Clock, Listed, StoredObject
 from server.core.patches import MergePatch
 from server.core.paths import ListPath, ObjectPath, object_path, parse_path
 from server.core.permissions import AUTHENTICATED, Actor, Rules, make_actor
+from server.core.positions import make_position
 from server.core.preconditions import NONE, Precondition
 from server.core.queries import parse_query
 from server.core.revisions import Revision
@@ -31,6 +32,8 @@ from server.storage.base import Page, Snapshot, Storage
 
 ALICE = make_actor("basicauth:alice")
 BOB = make_actor("basicauth:bob")
+
+NOW = 1_700_000_000_000
 
 RULES = Rules({"bucket:create": frozenset([AUTHENTICATED])})
 """Everybody with a name may make buckets, and owns what is in them."""
@@ -94,6 +97,28 @@ def list_path(uri: str) -> ListPath:
 def random_bucket() -> str:
     """The URI of a bucket that nobody else uses."""
     return f"/buckets/b{secrets.token_hex(4)}"
+
+
+def make_revision(**changed: Any) -> Revision:
+    """An update of a group, with some of its fields changed."""
+    given = {
+        "uri": "/buckets/b/groups/g",
+        "list": "/buckets/b/groups",
+        "bucket": "b",
+        "seq": make_position(NOW),
+        "position": make_position(NOW, 1),
+        "action": "update",
+        "by": "basicauth:alice",
+        "date": NOW,
+        "last_modified": NOW - 1,
+        "before": b'{"id":"g"}',
+        "json": b'{"id":"g","x":1}',
+        "acl": {"write": ("basicauth:alice",)},
+        "acl_before": {"read": ("basicauth:bob",)},
+        "readers": ("basicauth:alice",),
+        "readers_before": ("basicauth:bob",),
+    }
+    return Revision(**{**given, **changed})
 
 
 class Scene:

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from typing import Any
 
 import bson
 import pytest
+from bson import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,15 +16,16 @@ from server.core.positions import make_position
 from server.core.revisions import Revision
 from server.core.state import State
 from server.storage.mongo.documents import (
+    CROWD,
+    WITHOUT_TEXTS,
     decode_object,
     decode_revision,
+    decode_time,
     encode_object,
     encode_revisions,
     encode_updates,
 )
-from tests.server.storage.scenes import BOB, RULES, put
-
-NOW = 1_700_000_000_000
+from tests.server.storage.scenes import BOB, NOW, RULES, make_revision, put
 
 BUCKET = StoredObject(
     "/buckets/b",
@@ -39,27 +42,6 @@ def store(stored: StoredObject) -> dict[str, Any]:
     """The document as it comes back from the database."""
     document: dict[str, Any] = bson.decode(bson.encode(encode_object(stored)))
     return document
-
-
-def make_revision(**changed: Any) -> Revision:
-    given = {
-        "uri": "/buckets/b/groups/g",
-        "list": "/buckets/b/groups",
-        "bucket": "b",
-        "seq": make_position(NOW),
-        "position": make_position(NOW, 1),
-        "action": "update",
-        "by": "basicauth:alice",
-        "date": NOW,
-        "last_modified": NOW - 1,
-        "before": b'{"id":"g"}',
-        "json": b'{"id":"g","x":1}',
-        "acl": {"write": ("basicauth:alice",)},
-        "acl_before": {"read": ("basicauth:bob",)},
-        "readers": ("basicauth:alice",),
-        "readers_before": ("basicauth:bob",),
-    }
-    return Revision(**{**given, **changed})
 
 
 @pytest.mark.parametrize(
@@ -141,12 +123,57 @@ def test_any_json_can_be_stored(fields: dict[str, Any]) -> None:
         make_revision(),
         make_revision(action="create", before=None, acl_before={}, readers_before=()),
         make_revision(action="delete", acl={}, readers=(), by=""),
+        make_revision(acl_before={}, touched=("basicauth:bob", "basicauth:carol")),
     ],
-    ids=["update", "create", "delete"],
+    ids=["update", "create", "delete", "memberships"],
 )
 def test_revision_comes_back_from_bson_as_it_was(revision: Revision) -> None:
     (document,) = encode_revisions([revision], "batch")
     assert decode_revision(bson.decode(bson.encode(document))) == revision
+
+
+@pytest.mark.parametrize(
+    ("revision", "before"),
+    [
+        (make_revision(), b""),
+        (make_revision(acl_before={}), b""),
+        (make_revision(action="create", before=None, acl_before={}, readers_before=()), None),
+    ],
+)
+def test_revision_without_texts_says_still_whether_there_was_one(
+    revision: Revision, before: bytes | None
+) -> None:
+    (document,) = encode_revisions([revision], "batch")
+    bare = {name: value for name, value in document.items() if name not in WITHOUT_TEXTS}
+    assert decode_revision(bare) == replace(revision, before=before, json=b"")
+
+
+def test_revision_that_touches_nobody_is_not_in_the_index_of_those_that_do() -> None:
+    (document,) = encode_revisions([make_revision()], "batch")
+    assert "touched" not in document
+
+
+def test_revision_that_touches_a_crowd_has_one_key_and_knows_them_all() -> None:
+    crowd = tuple(f"basicauth:{number}" for number in range(CROWD + 1))
+    few, many = encode_revisions(
+        [make_revision(touched=crowd[:-1]), make_revision(touched=crowd)], "batch"
+    )
+    assert (len(few["touched"]), len(many["touched"])) == (CROWD, 1)
+    assert decode_revision(few).touched == crowd[:-1]
+    assert decode_revision(many).touched == crowd
+
+
+def test_object_without_its_text_has_all_else() -> None:
+    document = store(BUCKET)
+    del document["json"]
+    assert decode_object(document) == replace(BUCKET, json=b"")
+
+
+def test_cluster_times_sort_as_numbers_as_they_do() -> None:
+    times = [Timestamp(1, 2), Timestamp(1, 300), Timestamp(2, 1), Timestamp(1 << 31, 5)]
+    numbers = [decode_time(one) for one in times]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == (1 << 32) + 2
 
 
 def test_ids_of_revisions_are_known_before_the_first_attempt() -> None:

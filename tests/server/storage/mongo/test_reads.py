@@ -4,10 +4,13 @@ import pytest
 
 from server.core.errors import Unavailable
 from server.core.sorting import SortKey, full_order
+from server.storage.base import LogPage
 from server.storage.mongo import storage as mongo_storage
+from server.storage.mongo.driver import ConnectionFailure, OperationFailure
+from server.storage.mongo.reads import is_passing
 from tests.faults import FaultyNetwork, Loss
 from tests.server.storage.mongo.conftest import OpenStorage
-from tests.server.storage.scenes import ReadLog, Scene, delete, make_page, put
+from tests.server.storage.scenes import ReadLog, Scene, delete, list_path, make_page, put
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -56,6 +59,29 @@ async def test_cursor_that_nobody_reads_to_its_end_is_closed(
     assert network.commands[-1] == "killCursors"
 
 
+async def test_page_that_ends_with_its_bytes_does_not_read_many_more(
+    network: FaultyNetwork, open_storage: OpenStorage, read_log: ReadLog
+) -> None:
+    scene = await make_scene(network, open_storage, read_log)
+    uri = await scene.make_collection() + "/records"
+    text = {"text": "x" * 10_000}
+    await asyncio.gather(*(scene.commit(put(f"{uri}/r{n}", text)) for n in range(120)))
+    network.commands.clear()
+    assert len(await scene.ids(uri, limit=100, max_bytes=500_000)) == 50
+    # Of the small ones at once enough, then as many as fit, and no third time.
+    assert network.commands == ["find", "getMore", "killCursors"]
+    network.commands.clear()
+    async with scene.storage.snapshot() as snapshot:
+        log = await snapshot.log(LogPage(list_path(uri), 0, 1 << 62, 100, max_bytes=500_000))
+        assert len(log) == 50
+    assert network.commands == ["find", "getMore", "killCursors"]
+    network.commands.clear()
+    async with scene.storage.snapshot() as snapshot:
+        log = await snapshot.log(LogPage(list_path(uri), 0, 1 << 62, 100, texts=False))
+        assert len(log) == 100
+    assert network.commands == ["find"]
+
+
 async def test_read_whose_connection_is_lost_is_done_again(
     network: FaultyNetwork, open_storage: OpenStorage, read_log: ReadLog
 ) -> None:
@@ -86,3 +112,20 @@ async def test_read_while_the_database_is_gone_is_503(
         await scene.storage.claim("nonce", 5)
     assert not await scene.storage.check()
     await network.restore()
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (ConnectionFailure("gone"), True),
+        # CursorNotFound, CursorKilled, SnapshotTooOld, SnapshotUnavailable, Interrupted.
+        *[(OperationFailure("x", code), True) for code in (43, 237, 239, 246, 11601)],
+        (OperationFailure("unauthorized", 13), False),
+        (ValueError(), False),
+        (None, False),
+    ],
+)
+def test_read_that_may_succeed_when_it_is_asked_again_is_known(
+    error: BaseException | None, passing: bool
+) -> None:
+    assert is_passing(error) is passing
