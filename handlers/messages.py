@@ -4,7 +4,7 @@ A part of a batch is such a request too.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from server.core.errors import NotAcceptable, UnsupportedMediaType, invalid
 from server.core.json_text import BadJSON, dump_json, parse_json
 from server.core.objects import StoredObject
 from server.core.permissions import Actor
-from server.core.positions import spell_date, spell_etag
+from server.core.positions import spell_cursor, spell_date, spell_etag
 from server.core.preconditions import Precondition, parse_precondition
 
 JSON = "application/json"
@@ -44,6 +44,8 @@ class ApiRequest:
         root: absolute URL of the API, without a slash at its end.
         now: the server's time at its arrival, in ms.
         value: the body of a part of a batch, which was parsed with the batch.
+        when_gone: takes what is to be called once the client is there no more; None
+            for a part of a batch.
     """
 
     method: str
@@ -55,6 +57,7 @@ class ApiRequest:
     root: str
     now: int
     value: Any = NO_VALUE
+    when_gone: Callable[[Callable[[], None]], None] | None = None
 
     @property
     def is_read(self) -> bool:
@@ -147,6 +150,16 @@ def stamp_headers(timestamp: int) -> dict[str, str]:
     }
 
 
+def written_headers(timestamp: int, position: int) -> dict[str, str]:
+    """What the answer to a write says: ``stamp_headers``, and the ``Cursor`` of the write.
+
+    Args:
+        timestamp: of the object or list, in ms.
+        position: of the object in its list, or of the list.
+    """
+    return {**stamp_headers(timestamp), "Cursor": spell_cursor(position)}
+
+
 def caching_headers(seconds: int) -> dict[str, str]:
     """Headers that let an answer be kept, or, for 0 seconds and less, forbid it."""
     if seconds <= 0:
@@ -184,7 +197,18 @@ def list_body(texts: Sequence[bytes]) -> bytes:
     return b'{"data":[%b]}' % b",".join(texts)
 
 
-def object_response(stored: StoredObject, status: int, *, writable: bool) -> ApiResponse:
-    """An object, with its permissions for who may write it."""
+def object_response(stored: StoredObject, *, writable: bool) -> ApiResponse:
+    """An object that was read, with its permissions for who may write it."""
     body = object_body(stored.json, stored.acl if writable else {})
-    return ApiResponse(status, body, stamp_headers(stored.last_modified))
+    return ApiResponse(200, body, stamp_headers(stored.last_modified))
+
+
+def written_response(stored: StoredObject, status: int, body: bytes) -> ApiResponse:
+    """The answer to a write of an object.
+
+    Args:
+        stored: the object as it is now, or its tombstone.
+        status: of the answer.
+        body: of the answer.
+    """
+    return ApiResponse(status, body, written_headers(stored.last_modified, stored.position))

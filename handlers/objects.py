@@ -12,6 +12,8 @@ from handlers.messages import (
     object_body,
     object_response,
     stamp_headers,
+    written_headers,
+    written_response,
 )
 from handlers.plans import Plan
 from server.core.commands import (
@@ -31,13 +33,14 @@ from server.core.objects import Listed, StoredObject
 from server.core.patches import PATCH_TYPES, Behavior, parse_behavior, parse_patch, shape_answer
 from server.core.paths import KINDS, ListPath, ObjectPath, invalid_id
 from server.core.permissions import GRANTABLE, Rules
-from server.core.positions import timestamp_of
+from server.core.positions import spell_full_cursor, timestamp_of
 from server.core.preconditions import NONE, check_read, not_modified
 from server.core.projections import project
 from server.core.queries import ListQuery, parse_fields, parse_query
-from server.service.lists import ListAnswer, ListRequest, Lists, Removal
-from server.service.reader import Reader
+from server.service.lists import ListAnswer, Lists, Removal
+from server.service.pages import ListRequest
 from server.storage.base import Snapshot
+from server.storage.reader import Reader
 
 OBJECT_METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS")
 LIST_METHODS = ("HEAD", "GET", "POST", "DELETE", "OPTIONS")
@@ -145,14 +148,16 @@ class ObjectEndpoint:
 
 def _shown(stored: StoredObject, fields: tuple[str, ...] | None, *, writable: bool) -> ApiResponse:
     if fields is None:
-        return object_response(stored, 200, writable=writable)
+        return object_response(stored, writable=writable)
     body = object_body(dump_json(project(stored.data, fields)), None)
     return ApiResponse(200, body, stamp_headers(stored.last_modified))
 
 
 def _written(outcome: Outcome) -> ApiResponse:
     status = 201 if outcome.created else 200
-    return object_response(outcome.object, status, writable=outcome.writable)
+    stored = outcome.object
+    body = object_body(stored.json, stored.acl if outcome.writable else {})
+    return written_response(stored, status, body)
 
 
 def _patched(outcome: Outcome, behavior: Behavior) -> ApiResponse:
@@ -161,13 +166,11 @@ def _patched(outcome: Outcome, behavior: Behavior) -> ApiResponse:
     assert outcome.before is not None
     assert outcome.sent is not None
     shown = shape_answer(behavior, outcome.sent, outcome.before.data, outcome.object.data)
-    body = object_body(dump_json(shown), None)
-    return ApiResponse(200, body, stamp_headers(outcome.object.last_modified))
+    return written_response(outcome.object, 200, object_body(dump_json(shown), None))
 
 
 def _removed(outcome: Outcome) -> ApiResponse:
-    body = object_body(outcome.object.json, None)
-    return ApiResponse(200, body, stamp_headers(outcome.object.last_modified))
+    return written_response(outcome.object, 200, object_body(outcome.object.json, None))
 
 
 def parse_deletion_date(request: ApiRequest) -> int | None:
@@ -270,6 +273,8 @@ class ListEndpoint:
 
 def _listed(request: ApiRequest, wanted: ListRequest, answer: ListAnswer) -> ApiResponse:
     headers = stamp_headers(answer.timestamp)
+    if answer.position is not None:
+        headers["Cursor"] = spell_full_cursor(answer.position)
     _announce(headers, request, answer.token)
     if wanted.query.uses_to:
         headers["Alert"] = _TO_IS_DEPRECATED
@@ -302,7 +307,8 @@ def _projected(stored: Listed, fields: tuple[str, ...]) -> bytes:
 
 def _emptied(request: ApiRequest, outcome: ListOutcome, token: str | None) -> ApiResponse:
     stamps = [stored.last_modified for stored in outcome.tombstones]
-    headers = stamp_headers(max(stamps, default=timestamp_of(outcome.position)))
+    stamp = max(stamps, default=timestamp_of(outcome.position))
+    headers = written_headers(stamp, outcome.position)
     _announce(headers, request, token)
     return ApiResponse(200, list_body([one.json for one in outcome.tombstones]), headers)
 

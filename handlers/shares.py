@@ -5,6 +5,7 @@ from typing import Any
 from handlers.hello import check_read_method
 from handlers.messages import ApiRequest, ApiResponse, stamp_headers
 from handlers.plans import Plan
+from server.core.errors import invalid
 from server.core.filters import matches
 from server.core.json_text import dump_json
 from server.core.pagination import PageToken, make_token, parse_token
@@ -12,7 +13,7 @@ from server.core.permissions import Actor, refuse
 from server.core.projections import project
 from server.core.queries import ListQuery, parse_query
 from server.core.sorting import Order, full_order, is_after, keys_of, sort_key
-from server.service.lists import ListOptions
+from server.service.pages import ListOptions
 from server.service.shares import FIELDS, find_rows
 from server.storage.base import Snapshot
 
@@ -38,6 +39,8 @@ class PermissionsEndpoint:
         request.check_acceptable()
         self._check_permitted(request.actor)
         query = parse_query(request.arguments, known_fields=FIELDS)
+        if query.cursor is not None:
+            raise invalid("querystring", "_since", "_since is no cursor here: this is no list")
         order = full_order(query.sort, unique="uri")
         token = self._parse_token(request, query, order)
 

@@ -140,6 +140,10 @@ class Settings:
         default=True,
         metadata=_about("The creator of an object gets `write` on it.", values.parse_flag),
     )
+    sharee_tombstones: bool = field(
+        default=True,
+        metadata=_about("Tell pollers what left their sight, as tombstones.", values.parse_flag),
+    )
     experimental_permissions_endpoint: bool = field(
         default=False, metadata=_about("Offer `GET /permissions`.", values.parse_flag)
     )
@@ -253,6 +257,48 @@ class Settings:
         default=-1,
         metadata=_about(
             "Seconds that such a redirect is kept; -1 sends no header.", values.whole_number(-1)
+        ),
+    )
+
+    # Live changes.
+    live_max_subscriptions: int = field(
+        default=128, metadata=_about("Subscriptions of one WebSocket connection.", _count)
+    )
+    live_message_max_bytes: int = field(
+        default=65536, metadata=_about("Bytes of one message from a client.", _count)
+    )
+    live_messages_per_second: int = field(
+        default=100,
+        metadata=_about("Messages that one client may send, ten times as many at once.", _count),
+    )
+    live_event_max_bytes: int = field(
+        default=1 << 20,
+        metadata=_about("Bytes of an object in an event; a larger one is left out.", _count),
+    )
+    live_outbox_max_messages: int = field(
+        default=1000,
+        metadata=_about("Messages that wait for a slow reader before it has to catch up.", _count),
+    )
+    live_outbox_max_bytes: int = field(
+        default=1 << 20, metadata=_about("Bytes of those messages.", _count)
+    )
+    live_hello_seconds: float = field(
+        default=10.0,
+        metadata=_about("Seconds within which a client has to say hello.", values.parse_duration),
+    )
+    live_ping_seconds: float = field(
+        default=20.0, metadata=_about("Seconds between two pings.", values.parse_duration)
+    )
+    live_heartbeat_seconds: float = field(
+        default=25.0,
+        metadata=_about(
+            "Seconds of silence after which the server says something.", values.parse_duration
+        ),
+    )
+    live_stalled_seconds: float = field(
+        default=60.0,
+        metadata=_about(
+            "Seconds after which a socket that takes nothing is closed.", values.parse_duration
         ),
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from server.core.errors import InvalidParameters, invalid
 from server.core.filters import Condition, Operator
 from server.core.json_text import BadJSON, HugeInteger, parse_json
+from server.core.positions import Position, parse_cursor
 from server.core.values import MAX_PATH_DOTS, MAX_PATH_LENGTH
 
 DATE_OPERATORS: Final = {
@@ -71,6 +72,17 @@ def parse_date_condition(name: str, values: Sequence[str]) -> Condition:
     text = single(name, values)
     value = None if text.strip() == "null" else parse_number(name, text)
     return Condition("last_modified", DATE_OPERATORS[name], value, name)
+
+
+def parse_since(values: Sequence[str]) -> Position | None:
+    """Read ``_since`` if it is a cursor ``t-n``, with or without quotes; None if it has no n.
+
+    Raises:
+        InvalidParameters: If it looks like a cursor and is none, or is given twice.
+    """
+    text = single("_since", values).strip()
+    # What begins with a dash is a number below 0.
+    return parse_cursor(text, "_since") if "-" in text.strip('"')[1:] else None
 
 
 def parse_number(name: str, text: str) -> int | float:

@@ -79,8 +79,22 @@ def spell_cursor(position: int) -> str:
     return f"{timestamp_of(position)}-{n}" if n else str(timestamp_of(position))
 
 
-def parse_cursor(text: str) -> Position:
+def spell_full_cursor(position: int) -> str:
+    """``t-n``, also where n is 0: as ``_since`` it is a cursor and no ETag."""
+    return f"{timestamp_of(position)}-{sequence_of(position)}"
+
+
+def last_position(timestamp: int) -> Position:
+    """The last position that has this timestamp."""
+    return make_position(timestamp, SEQUENCE_MAX)
+
+
+def parse_cursor(text: str, name: str = "cursor") -> Position:
     """Read a cursor or an ETag.
+
+    Args:
+        text: as it was sent.
+        name: of the parameter.
 
     Raises:
         InvalidParameters: If it is neither.
@@ -88,7 +102,7 @@ def parse_cursor(text: str) -> Position:
     match = _CURSOR.fullmatch(text)
     t, n = (int(match[2]), int(match[3] or 0)) if match else (_T_LIMIT, 0)
     if t >= _T_LIMIT or n > SEQUENCE_MAX:
-        raise invalid("querystring", "cursor", "Invalid cursor: should be a number, or t-n")
+        raise invalid("querystring", name, "Invalid cursor: should be a number, or t-n")
     return make_position(t, n)
 
 

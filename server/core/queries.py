@@ -18,10 +18,13 @@ from server.core.conditions import (
     parse_condition,
     parse_date_condition,
     parse_number,
+    parse_since,
     single,
 )
-from server.core.errors import invalid
+from server.core.errors import CursorExpired, invalid
 from server.core.filters import Condition
+from server.core.objects import Clock
+from server.core.positions import Position, spell_cursor
 from server.core.sorting import DEFAULT_ORDER, Order, SortKey, full_order
 
 MAX_PARAMETERS: Final = 1000
@@ -43,6 +46,8 @@ class ListQuery:
         fields: paths of ``_fields``; None is the whole object.
         token: ``_token`` as it was sent; None without.
         uses_to: whether the deprecated ``_to`` was given.
+        cursor: ``_since`` as a position, if it was sent as ``t-n``; it is not
+            among the conditions then.
     """
 
     conditions: tuple[Condition, ...] = ()
@@ -51,6 +56,7 @@ class ListQuery:
     fields: tuple[str, ...] | None = None
     token: str | None = None
     uses_to: bool = False
+    cursor: Position | None = None
 
     @property
     def order(self) -> Order:
@@ -58,8 +64,18 @@ class ListQuery:
         return full_order(self.sort) if self.sort else DEFAULT_ORDER
 
     @property
+    def since(self) -> int | None:
+        """``_since`` as an ETag, in ms; None if it was not given, or as a cursor."""
+        for condition in self.conditions:
+            if condition.parameter == "_since" and isinstance(condition.value, int | float):
+                return int(condition.value)
+        return None
+
+    @property
     def wants_tombstones(self) -> bool:
         """Whether deleted objects belong to the list: there is a filter on ``last_modified``."""
+        if self.cursor is not None:
+            return True
         return any(condition.field == "last_modified" for condition in self.conditions)
 
 
@@ -83,6 +99,9 @@ def parse_query(
     if not arguments:
         return _EMPTY
     given = _gather(arguments)
+    cursor = parse_since(given["_since"]) if "_since" in given else None
+    if cursor is not None:
+        del given["_since"]
     conditions = tuple(
         parse_date_condition(name, values)
         if name in DATE_OPERATORS
@@ -97,6 +116,7 @@ def parse_query(
         fields=_parse_fields(_optional(given, "_fields"), known_fields),
         token=_optional(given, "_token") or None,
         uses_to="_to" in given,
+        cursor=cursor,
     )
 
 
@@ -139,6 +159,23 @@ def check_dates(query: ListQuery, list_timestamp: int, now: int) -> None:
             and value > list_timestamp
         ):
             raise invalid_value(condition.parameter or condition.field)
+
+
+def check_cursor(query: ListQuery, clock: Clock) -> None:
+    """Check that what followed the cursor of ``_since`` is known, if one was sent.
+
+    Args:
+        query: the list's query.
+        clock: of the list.
+
+    Raises:
+        CursorExpired: If it is not.
+    """
+    cursor = query.cursor
+    if cursor is None or clock.floor <= cursor <= clock.position:
+        return
+    reason = "floor" if cursor < clock.floor else "ahead"
+    raise CursorExpired(reason, spell_cursor(clock.position), spell_cursor(clock.floor))
 
 
 def _gather(arguments: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

@@ -1,83 +1,36 @@
 """Reading and deleting lists."""
 
-import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from server.core.commands import Command, Inquiry, ListOutcome, Part, RemoveMany
 from server.core.errors import InvalidParameters, SyncError, invalid
 from server.core.judge import ListReading
 from server.core.objects import Listed, StoredObject
-from server.core.pagination import PageToken, make_token, parse_token
-from server.core.paths import ListPath
-from server.core.permissions import Actor, Rules, refuse
-from server.core.positions import timestamp_of
-from server.core.preconditions import NONE, Precondition, check_read, not_modified
-from server.core.queries import ListQuery, check_dates
-from server.core.sorting import keys_of
-from server.service.reader import Reader
-from server.storage.base import Page, Snapshot, Storage
+from server.core.permissions import refuse
+from server.core.positions import make_position, timestamp_of
+from server.core.preconditions import NONE, check_read, not_modified
+from server.core.queries import ListQuery, check_cursor, check_dates
+from server.service.histories import find_history
+from server.service.pages import (
+    Found,
+    ListOptions,
+    ListRequest,
+    Share,
+    has_more_than_etag,
+    last_etag,
+    make_page,
+    next_token,
+    nonce_of,
+    open_token,
+)
+from server.service.polls import Departure, Poll
+from server.service.rights import Viewer, is_settled, since_of
+from server.storage.base import Snapshot, Storage
+from server.storage.reader import Reader
 
 DELETE_AT_ONCE = 500
 """Objects that one command deletes; others' writes come between two commands."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListOptions:
-    """What the operator has set about lists.
-
-    Attributes:
-        rules: about permissions.
-        secret: that signs page tokens.
-        page_size: objects of a page unless a smaller number is asked for; None
-            for as many as are fetched at most.
-        fetch_max: objects that are read for one answer at most.
-        token_seconds: how long a page token is valid.
-    """
-
-    rules: Rules
-    secret: bytes
-    page_size: int | None = None
-    fetch_max: int = 10000
-    token_seconds: int = 600
-
-    def page_length(self, asked: int | None) -> int:
-        """Objects of a page.
-
-        Args:
-            asked: by the client; 0 for as many as are fetched at most, None
-                where nothing is asked.
-        """
-        if asked == 0:
-            return self.fetch_max
-        return min(bound for bound in (asked, self.page_size, self.fetch_max) if bound)
-
-
-@dataclass(frozen=True, slots=True)
-class ListRequest:
-    """What is asked of a list.
-
-    Attributes:
-        actor: who asks.
-        path: the list.
-        query: the query string.
-        precondition: what the client has.
-        now: the server's time, in ms.
-        count: whether the number of objects is wanted instead of them.
-    """
-
-    actor: Actor
-    path: ListPath
-    query: ListQuery
-    precondition: Precondition
-    now: int
-    count: bool = False
-
-    @property
-    def scope(self) -> str:
-        """What a page token is valid for."""
-        order = ",".join(f"{'-' * key.descending}{key.field}" for key in self.query.order)
-        return f"{self.path.uri} {order}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +44,7 @@ class ListAnswer:
         total: how many live objects match, where that was asked for.
         modified: False for a client that has what is there (304).
         reader: that read the list's ancestors.
+        position: of the list, for who may see all of it.
     """
 
     timestamp: int
@@ -99,6 +53,7 @@ class ListAnswer:
     total: int | None = None
     modified: bool = True
     reader: Reader | None = None
+    position: int | None = None
 
 
 class Lists:
@@ -117,82 +72,107 @@ class Lists:
         reader = Reader(snapshot, self._options.rules)
         access = await _access(reader, request, "read")
         share = await self._share(reader, request, access)
-        clock = access.clock.position if share.walk is None else share.walk.position
-        stamp: int = timestamp_of(clock)
-        check_dates(request.query, stamp, request.now)
+        check_dates(request.query, timestamp_of(access.clock.position), request.now)
         if access.whole:
-            check_read(request.precondition, stamp)
-            if not_modified(request.precondition, stamp):
-                return ListAnswer(stamp, modified=False)
-            answer = await self._answer(snapshot, request, share)
-            return replace(answer, reader=reader)
-        answer = await self._answer(snapshot, request, share)
-        if not answer.objects:
-            await self._check_shared(snapshot, request, share)
-            if share.walk is None and not answer.total:
-                answer = replace(answer, timestamp=_since(request.query, stamp))
-        check_read(request.precondition, answer.timestamp)
-        if not_modified(request.precondition, answer.timestamp):
-            return ListAnswer(answer.timestamp, modified=False)
-        return replace(answer, reader=reader)
+            check_cursor(request.query, access.clock)
+        poll = await self._find_poll(reader, request, share)
+        if poll is not None:
+            share = replace(share, poll=poll)
+        answer = await (self._whole if access.whole else self._part)(snapshot, request, share)
+        return replace(answer, reader=reader) if answer.modified else answer
 
-    async def _share(self, reader: Reader, request: ListRequest, access: ListReading) -> "_Share":
+    async def _whole(self, snapshot: Snapshot, request: ListRequest, share: Share) -> ListAnswer:
+        """The answer to who may see all of the list."""
+        stamp, position = share.timestamp, share.position
+        check_read(request.precondition, stamp)
+        # A write that is dated in the past leaves the ETag, and so does the gain of a right.
+        cursor = request.query.cursor
+        is_known = share.poll is None and (cursor is None or cursor == position)
+        if is_known and not_modified(request.precondition, stamp):
+            return ListAnswer(stamp, modified=False)
+        found = await self._find(snapshot, request, share)
+        token = next_token(self._options, request, found, position)
+        return ListAnswer(stamp, found.listed, token, found.total, position=position)
+
+    async def _part(self, snapshot: Snapshot, request: ListRequest, share: Share) -> ListAnswer:
+        """The answer to who may see some objects of the list."""
+        found = await self._find(snapshot, request, share)
+        stamp, position = share.timestamp, share.position
+        if found.departures:
+            if not await self._sees_something(snapshot, request, share):
+                # The list's own ETag would tell of others.
+                stamp = last_etag(share, found)
+                position = make_position(stamp)
+        elif not found.objects and share.mark is None:
+            if not found.total and not await self._sees_something(snapshot, request, share):
+                raise refuse(request.actor)
+            if share.walk is None and not found.total:
+                stamp = _since(request.query, stamp)
+        check_cursor(request.query, share.access.clock)
+        check_read(request.precondition, stamp)
+        is_known = not has_more_than_etag(request, share, found)
+        if is_known and not_modified(request.precondition, stamp):
+            return ListAnswer(stamp, modified=False)
+        token = next_token(self._options, request, found, position)
+        return ListAnswer(stamp, found.listed, token, found.total)
+
+    async def _find_poll(self, reader: Reader, request: ListRequest, share: Share) -> Poll | None:
+        """What a poll has to tell beside what was written; None for what is no such poll."""
+        access = share.access
+        since = since_of(request.query, access.clock.floor)
+        if not self._options.sharee_tombstones or since is None or not since.timestamp:
+            # Who has nothing has lost nothing, and is told all there is.
+            return None
+        viewer = Viewer(request.actor, request.path, access, share.readers, request.now)
+        if access.whole and is_settled(reader.judge, viewer, since):
+            return None
+        history = await find_history(reader, viewer, since)
+        if access.whole and not history.gained:
+            return None
+        return Poll(request.path, access.clock, since, history)
+
+    async def _share(self, reader: Reader, request: ListRequest, access: ListReading) -> Share:
         """What the request is about; a bad token is told to who may know of the list."""
         readers = None if access.whole else await reader.principals(request.actor)
-        share = _Share(access, readers, None)
+        share = Share(access, readers)
         try:
-            return replace(share, walk=self._open_token(request))
+            return open_token(self._options, request, share)
         except InvalidParameters:
-            if not access.whole:
-                await self._check_shared(reader.snapshot, request, share)
+            if not access.whole and not await self._sees_something(reader.snapshot, request, share):
+                raise refuse(request.actor) from None
             raise
 
-    async def _answer(
-        self, snapshot: Snapshot, request: ListRequest, share: "_Share"
-    ) -> ListAnswer:
-        position = share.walk.position if share.walk else share.access.clock.position
-        stamp: int = timestamp_of(position)
-        page = _make_page(request, share, 0)
+    async def _find(self, snapshot: Snapshot, request: ListRequest, share: Share) -> Found:
+        """A page: what the list shows, then what left the reader's sight."""
+        page = make_page(request, share, 0)
+        limit = self._options.page_length(request.query.limit)
+        total: int | None = None
+        objects: list[Listed] = []
         if request.count:
-            if share.readers is None and not request.query.conditions:
-                return ListAnswer(stamp, total=share.access.clock.live)
-            return ListAnswer(stamp, total=await snapshot.count(page))
-        limit = self._limit(request.query)
-        found = await snapshot.page(replace(page, limit=limit + 1))
-        token = None
-        if len(found) > limit:
-            found = found[:limit]
-            token = self._token(request, found[-1], position)
-        return ListAnswer(stamp, found, token)
+            # The list knows how many live in it.
+            is_all = share.readers is None and not page.conditions and request.query.cursor is None
+            total = share.access.clock.live if is_all else await snapshot.count(page)
+        elif share.mark is None:
+            objects = await snapshot.page(replace(page, limit=limit + 1))
+        room = limit + 1 - len(objects)
+        departures: list[Departure] = []
+        if share.poll is not None and room > 0 and not total:
+            departures = await share.poll.departures(
+                snapshot, request.query.conditions, share.mark, room
+            )
+        if len(objects) + len(departures) <= limit:
+            return Found(objects, departures, total)
+        follows = bool(departures)
+        (departures if follows else objects).pop()
+        return Found(objects, departures, total, is_cut=True, follows=follows)
 
-    def _limit(self, query: ListQuery) -> int:
-        return self._options.page_length(query.limit)
-
-    def _token(self, request: ListRequest, last: Listed, position: int) -> str:
-        keys = keys_of(request.query.order, last.data)
-        token = PageToken(keys, position, secrets.token_urlsafe(9), request.now)
-        return make_token(self._options.secret, request.scope, token)
-
-    def _open_token(self, request: ListRequest) -> PageToken | None:
-        if request.query.token is None:
-            return None
-        return parse_token(
-            self._options.secret,
-            request.scope,
-            request.query.token,
-            now=request.now,
-            validity_seconds=self._options.token_seconds,
-        )
-
-    async def _check_shared(
-        self, snapshot: Snapshot, request: ListRequest, share: "_Share"
-    ) -> None:
-        """Refuse who sees nothing of a list, whatever the filters, and may not add to it."""
+    async def _sees_something(self, snapshot: Snapshot, request: ListRequest, share: Share) -> bool:
+        """Whether somebody sees anything of a list, whatever the filters, or may add to it."""
         if share.access.creatable:
-            return
+            return True
         everything = replace(request, query=ListQuery())
-        if not await snapshot.page(_make_page(everything, replace(share, walk=None), 1)):
-            raise refuse(request.actor)
+        page = make_page(everything, Share(share.access, share.readers), 1)
+        return bool(await snapshot.page(page))
 
     async def delete(
         self, request: ListRequest, before: Sequence[Part] = ()
@@ -235,10 +215,10 @@ class Lists:
 
     async def claim(self, request: ListRequest) -> None:
         """Use up the nonce of a token: a deletion that is sent twice deletes once."""
-        token = self._open_token(request)
-        if token is not None and not await self._storage.claim(
-            token.nonce, self._options.token_seconds
-        ):
+        nonce = nonce_of(self._options, request)
+        if nonce is None:
+            return
+        if not await self._storage.claim(nonce, self._options.token_seconds):
             raise invalid("querystring", "_token", "_token was already used or has expired.")
 
     async def candidates(
@@ -253,45 +233,14 @@ class Lists:
         access = await _access(reader, request, "write")
         share = await self._share(reader, request, access)
         check_dates(request.query, timestamp_of(access.clock.position), request.now)
-        found = await snapshot.page(_make_page(request, share, size + 1, tombstones=False))
-        if not found and not access.whole:
-            await self._check_shared(snapshot, request, share)
-        token = None
-        if len(found) > size:
-            found = found[:size]
-            token = self._token(request, found[-1], access.clock.position)
-        return found, token
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """How much of a list a request is about.
-
-    Attributes:
-        access: what the reader may see.
-        readers: who must be named in an object's ACL, where not all may be seen.
-        walk: the token of the page.
-    """
-
-    access: ListReading
-    readers: Collection[str] | None
-    walk: PageToken | None
-
-
-def _make_page(
-    request: ListRequest, share: _Share, limit: int, *, tombstones: bool | None = None
-) -> Page:
-    query = request.query
-    return Page(
-        request.path,
-        share.access.clock.floor,
-        query.conditions,
-        query.order,
-        limit,
-        share.walk.last if share.walk else None,
-        query.wants_tombstones if tombstones is None else tombstones,
-        share.readers,
-    )
+        page = make_page(request, share, size + 1)
+        objects = await snapshot.page(replace(page, tombstones=False))
+        if not objects and not access.whole:
+            if not await self._sees_something(snapshot, request, share):
+                raise refuse(request.actor)
+        check_cursor(request.query, access.clock)
+        found = Found(objects[:size], [], is_cut=len(objects) > size)
+        return found.objects, next_token(self._options, request, found, access.clock.position)
 
 
 async def _access(reader: Reader, request: ListRequest, permission: str) -> ListReading:
@@ -307,10 +256,9 @@ def _since(query: ListQuery, stamp: int) -> int:
     that moves without a change to show makes kinto.js believe the server was
     flushed.
     """
-    for condition in query.conditions:
-        if condition.parameter == "_since" and isinstance(condition.value, int):
-            return condition.value
-    return stamp
+    if query.cursor is not None:
+        return timestamp_of(query.cursor)
+    return stamp if query.since is None else query.since
 
 
 class Removal:

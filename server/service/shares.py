@@ -6,8 +6,8 @@ from typing import Any
 from server.core.judge import Judge
 from server.core.objects import StoredObject
 from server.core.permissions import Actor, Rules, expand
-from server.service.reader import Reader
 from server.storage.base import Snapshot
+from server.storage.reader import Reader
 
 FIELDS = ("id", "uri", "resource_name", "bucket_id", "collection_id", "group_id", "record_id")
 """What the rows may be filtered and sorted by."""

@@ -11,9 +11,14 @@ from handlers.messages import (
     list_body,
     not_modified_response,
     object_body,
+    object_response,
+    written_headers,
+    written_response,
 )
 from server.core.errors import InvalidParameters, NotAcceptable, UnsupportedMediaType
+from server.core.objects import StoredObject
 from server.core.permissions import ANONYMOUS
+from server.core.positions import make_position
 
 
 def request(body: bytes = b"", value: Any = NO_VALUE, **headers: str) -> ApiRequest:
@@ -87,3 +92,21 @@ def test_answer_that_one_has_it_has_no_body_but_the_etag() -> None:
     response = not_modified_response(1_500)
     assert (response.status, response.body) == (304, b"")
     assert response.headers["ETag"] == '"1500"'
+
+
+def test_answer_to_a_write_tells_where_in_its_list_it_stands() -> None:
+    headers = written_headers(1000, make_position(2000, 3))
+    assert (headers["ETag"], headers["Cursor"]) == ('"1000"', "2000-3")
+    assert written_headers(1000, make_position(1000))["Cursor"] == "1000"
+    stored = StoredObject("/buckets/b", 1000, make_position(1000), b"{}")
+    answer = written_response(stored, 201, b"x")
+    assert (answer.status, answer.body) == (201, b"x")
+    assert answer.headers == written_headers(1000, make_position(1000))
+
+
+def test_answer_to_a_read_of_an_object_tells_no_cursor() -> None:
+    stored = StoredObject("/buckets/b", 1000, make_position(1000), b"{}", acl={"read": ("x",)})
+    answer = object_response(stored, writable=True)
+    assert "Cursor" not in answer.headers
+    assert answer.body == b'{"data":{},"permissions":{"read":["x"]}}'
+    assert object_response(stored, writable=False).body == b'{"data":{},"permissions":{}}'

@@ -169,3 +169,75 @@ async def test_etag_of_a_list_and_its_objects_are_read_back(user: str | None, fe
             assert (kept.status, kept.body, kept.headers["ETag"]) == (304, b"", etag)
             stale = await fetch(target, user=user, headers={"If-Match": '"1"'})
             assert stale.status == 412
+
+
+PAST = 1_000_000_000_000
+
+
+@pytest.mark.gen_test
+async def test_every_write_tells_its_cursor_and_so_does_a_batch(fetch: Fetch) -> None:
+    await fill(fetch)
+    parts = [
+        ("PUT", f"{RECORDS}/p", {"data": {"last_modified": PAST}}),
+        ("POST", RECORDS, {"data": {"id": "p"}}),
+        ("PATCH", f"{RECORDS}/p", {"data": {"x": 1}}),
+        ("DELETE", f"{RECORDS}/p", None),
+        ("PUT", "/buckets/b/groups/g", {}),
+        ("DELETE", "/buckets/b/groups", None),
+    ]
+    alone = [await fetch(f"{method} {path}", body) for method, path, body in parts]
+    requests = [
+        {"method": method, "path": path} | ({} if body is None else {"body": body})
+        for method, path, body in parts
+    ]
+    items = (await fetch("POST /batch", {"requests": requests})).json["responses"]
+    for headers in [*(one.headers for one in alone), *(item["headers"] for item in items)]:
+        t, _, n = headers["Cursor"].partition("-")
+        # What is dated in the past has the ETag of its date, and another place in the list.
+        assert (f'"{t}"' == headers["ETag"]) == (n == "")
+    assert alone[0].headers["Cursor"] == alone[1].headers["Cursor"]
+    assert alone[0].headers["Cursor"].endswith("-1")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("behavior", ["full", "light", "diff"])
+async def test_every_answer_to_a_patch_tells_its_cursor(behavior: str, fetch: Fetch) -> None:
+    await fill(fetch)
+    headers = {"Response-Behavior": behavior}
+    answer = await fetch(f"PATCH {RECORDS}/r", {"data": {"x": 1}}, headers=headers)
+    assert f'"{answer.headers["Cursor"]}"' == answer.headers["ETag"]
+
+
+@pytest.mark.gen_test
+async def test_cursor_of_a_list_is_for_who_may_read_it_and_polls_without_a_gap(
+    fetch: Fetch,
+) -> None:
+    await fill(fetch)
+    first = await fetch(f"GET {RECORDS}")
+    cursor = first.headers["Cursor"]
+    assert cursor == first.headers["ETag"].strip('"') + "-0"
+    written = await fetch(f"PUT {RECORDS}/p", {"data": {"last_modified": PAST}})
+    answer = await fetch(f"GET {RECORDS}?_since=%22{cursor}%22")
+    assert [one["id"] for one in answer.data] == ["p"]
+    assert answer.headers["ETag"] == first.headers["ETag"]
+    assert answer.headers["Cursor"] == written.headers["Cursor"]
+    assert (await fetch(f"GET {RECORDS}?_since={cursor.partition('-')[0]}")).data == []
+    assert "Cursor" not in (await fetch(f"GET {RECORDS}/p")).headers
+
+
+@pytest.mark.gen_test
+async def test_pollers_are_told_what_was_unshared_unless_it_is_switched_off(start: Start) -> None:
+    for switched, told in [(True, ["r"]), (False, [])]:
+        fetch = await start(sharee_tombstones=switched)
+        await fetch("PUT /buckets/b")
+        await fetch("PUT /buckets/b/collections/c")
+        bob = (await fetch("GET /", user=BOB)).json["user"]["id"]
+        shared = {"permissions": {"read": [bob]}}
+        for name in ("kept", "r"):
+            await fetch(f"PUT {RECORDS}/{name}", {"data": {"name": name}, **shared})
+        first = await fetch(f"GET {RECORDS}", user=BOB)
+        assert "Cursor" not in first.headers
+        await fetch(f"PATCH {RECORDS}/r", {"permissions": {"read": []}})
+        since = first.headers["ETag"].replace('"', "%22")
+        answer = await fetch(f"GET {RECORDS}?_since={since}", user=BOB)
+        assert [one["id"] for one in answer.data if one.get("deleted")] == told

@@ -64,3 +64,8 @@ async def test_rows_of_what_was_deleted_with_its_bucket_are_gone(fetch: Fetch) -
     await fetch("PUT /buckets/a/collections/c", user=ALICE)
     await fetch("DELETE /buckets/a", user=ALICE)
     assert [row["uri"] for row in (await fetch("GET /permissions")).data] == ["/"]
+
+
+async def test_rows_have_no_order_to_begin_at_by_a_cursor(fetch: Fetch) -> None:
+    answer = await fetch("GET /permissions?_since=5-1")
+    assert (answer.status, answer.json["details"][0]["name"]) == (400, "_since")

@@ -19,6 +19,7 @@ from pymongo.errors import (
     InvalidURI,
     OperationFailure,
     PyMongoError,
+    WriteConcernError,
 )
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
@@ -35,6 +36,7 @@ __all__ = [
     "PyMongoError",
     "Session",
     "Timestamp",
+    "WriteConcernError",
     "open_driver",
 ]
 

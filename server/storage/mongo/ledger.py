@@ -30,6 +30,7 @@ from server.storage.mongo.driver import (
     OperationFailure,
     PyMongoError,
     Session,
+    WriteConcernError,
 )
 from server.storage.mongo.idle import Reaper
 from server.storage.mongo.reads import TransactionSnapshot
@@ -52,6 +53,7 @@ HOPELESS_ATTEMPTS = 3
 _UNKNOWN = "UnknownTransactionCommitResult"
 _TRANSIENT = "TransientTransactionError"
 _WRITE_CONFLICT = 112
+_INTERRUPTED = 11601
 _DO_NOT_KNOW = (
     "The database did not answer in time. The write may have happened, or may happen yet:"
     " read before you write again."
@@ -260,7 +262,9 @@ class Ledger:
             try:
                 await session.commit_transaction()
             except PyMongoError as error:
-                unknown = error.has_error_label(_UNKNOWN)
+                # Of the first kind it is applied; but the majority may not have it yet.
+                unlabelled = isinstance(error, WriteConcernError) or _is_interrupted(error)
+                unknown = unlabelled or error.has_error_label(_UNKNOWN)
                 if unknown or error.has_error_label(_TRANSIENT):
                     # The driver tries twice, and tells what became of the second.
                     attempts.verdicts, attempts.uncertain = verdicts, True
@@ -274,7 +278,8 @@ class Ledger:
 
     async def _consider(self, error: PyMongoError, attempts: _Attempts) -> None:
         """Wait before the next attempt, or give up."""
-        transient = isinstance(error, AutoReconnect) or error.has_error_label(_TRANSIENT)
+        lost = isinstance(error, AutoReconnect) or _is_interrupted(error)
+        transient = lost or error.has_error_label(_TRANSIENT)
         known = not attempts.uncertain
         if not transient and known:
             raise error
@@ -296,6 +301,11 @@ class Ledger:
             if attempts.transient % HOPELESS_ATTEMPTS == 0 and await self._reaper.is_alone():
                 raise _Hopeless from error
         await _pause()
+
+
+def _is_interrupted(error: PyMongoError) -> bool:
+    """Whether somebody killed the operation or its session; the error has no label then."""
+    return isinstance(error, OperationFailure) and error.code == _INTERRUPTED
 
 
 def _is_over(attempts: _Attempts) -> bool:

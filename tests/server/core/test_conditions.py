@@ -8,9 +8,11 @@ from server.core.conditions import (
     parse_condition,
     parse_date_condition,
     parse_number,
+    parse_since,
 )
 from server.core.errors import InvalidParameters
 from server.core.filters import Operator
+from server.core.positions import make_position
 
 
 def read(name: str, *values: str) -> tuple[str, str, Any]:
@@ -201,3 +203,30 @@ def test_date_given_twice_is_refused() -> None:
     with pytest.raises(InvalidParameters) as caught:
         parse_date_condition("_since", ("1", "2"))
     assert caught.value.message == "_since is given twice"
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("1700000000000-4", make_position(1_700_000_000_000, 4)),
+        ('"1700000000000-0"', make_position(1_700_000_000_000)),
+        (" 5-1 ", make_position(5, 1)),
+        ("1700000000000", None),
+        ('"1700000000000"', None),
+        ("-5", None),
+        ('"-5"', None),
+        ("null", None),
+        ("", None),
+    ],
+)
+def test_since_with_a_sequence_is_a_cursor(text: str, position: int | None) -> None:
+    assert parse_since([text]) == position
+
+
+@pytest.mark.parametrize(
+    "text", ["5-", "5-x", "x-5", "5-1-1", "5--1", "1.5-2", '"5-1', "5-1048576"]
+)
+def test_since_that_looks_like_a_cursor_and_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameters) as caught:
+        parse_since([text])
+    assert caught.value.problems[0].name == "_since"

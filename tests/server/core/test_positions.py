@@ -5,6 +5,7 @@ from server.core.positions import (
     SEQUENCE_MAX,
     TIMESTAMP_MAX,
     dated_position,
+    last_position,
     make_position,
     next_position,
     parse_cursor,
@@ -12,6 +13,7 @@ from server.core.positions import (
     spell_cursor,
     spell_date,
     spell_etag,
+    spell_full_cursor,
     timestamp_of,
 )
 
@@ -147,3 +149,19 @@ def test_what_is_no_cursor_or_has_no_room_in_63_bits_is_refused(text: str) -> No
 def test_last_modified_is_an_http_date_of_whole_seconds() -> None:
     assert spell_date(1_700_000_000_999) == "Tue, 14 Nov 2023 22:13:20 GMT"
     assert spell_date(TIMESTAMP_MAX) == "Wed, 15 May 2109 07:35:11 GMT"
+
+
+def test_a_full_cursor_shows_its_sequence_also_where_it_is_none() -> None:
+    for position, text in [(make_position(NOW), f"{NOW}-0"), (make_position(NOW, 12), f"{NOW}-12")]:
+        assert spell_full_cursor(position) == text
+        assert parse_cursor(text) == position
+
+
+def test_the_last_position_of_a_timestamp_is_before_the_next() -> None:
+    assert last_position(NOW) + 1 == make_position(NOW + 1)
+
+
+def test_a_bad_cursor_is_blamed_on_its_parameter() -> None:
+    with pytest.raises(InvalidParameters) as caught:
+        parse_cursor("x", "_since")
+    assert caught.value.problems[0].name == "_since"

@@ -1,8 +1,10 @@
 import pytest
 
-from server.core.errors import InvalidParameters
+from server.core.errors import CursorExpired, InvalidParameters
 from server.core.filters import Operator
-from server.core.queries import ListQuery, check_dates, parse_fields, parse_query
+from server.core.objects import Clock
+from server.core.positions import make_position
+from server.core.queries import ListQuery, check_cursor, check_dates, parse_fields, parse_query
 from server.core.sorting import DEFAULT_ORDER, SortKey
 
 DAY = 24 * 3600 * 1000
@@ -177,3 +179,44 @@ def test_null_and_lists_of_dates_are_never_too_late() -> None:
     late = str(NOW + 2 * DAY)
     query = parse_query([("_since", "null"), ("in_last_modified", late), ("n", late)])
     check_dates(query, NOW, NOW)
+
+
+def test_cursor_is_no_filter_but_asks_for_tombstones() -> None:
+    query = parse_query([("_since", '"5-1"'), ("a", "1")])
+    assert (query.cursor, query.since) == (make_position(5, 1), None)
+    assert [condition.field for condition in query.conditions] == ["a"]
+    assert query.wants_tombstones
+
+
+@pytest.mark.parametrize(("text", "since"), [("5", 5), ('"5"', 5), ("5.9", 5), ("null", None)])
+def test_since_as_an_etag_is_a_number(text: str, since: int | None) -> None:
+    query = parse_query([("_since", text)])
+    assert (query.cursor, query.since) == (None, since)
+
+
+def test_filter_on_last_modified_is_no_since() -> None:
+    assert parse_query([("gt_last_modified", "5")]).since is None
+
+
+def test_malformed_cursor_and_one_given_twice_are_refused() -> None:
+    assert refused(("_since", "5-x")).problems[0].name == "_since"
+    assert refused(("_since", "5-1"), ("_since", "5-1")).message == "_since is given twice"
+
+
+CLOCK = Clock(make_position(NOW, 3), floor=make_position(NOW - 9))
+
+
+@pytest.mark.parametrize("cursor", [f"{NOW - 9}-0", f"{NOW}-0", f"{NOW}-3", str(NOW + 9), ""])
+def test_cursor_between_floor_and_clock_is_good_and_an_etag_always(cursor: str) -> None:
+    check_cursor(parse_query([("_since", cursor)] if cursor else []), CLOCK)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "reason"),
+    [("0-0", "floor"), (f"{NOW - 10}-1048575", "floor"), (f"{NOW}-4", "ahead")],
+)
+def test_cursor_beyond_them_is_expired_and_told_where_they_are(cursor: str, reason: str) -> None:
+    with pytest.raises(CursorExpired) as caught:
+        check_cursor(parse_query([("_since", cursor)]), CLOCK)
+    expected = {"floor": str(NOW - 9), "cursor": f"{NOW}-3", "reason": reason}
+    assert caught.value.details == expected

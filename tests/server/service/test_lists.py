@@ -13,7 +13,8 @@ from server.core.permissions import Actor
 from server.core.preconditions import NONE, Precondition
 from server.core.queries import parse_query
 from server.service import lists as lists_module
-from server.service.lists import DELETE_AT_ONCE, ListAnswer, ListOptions, ListRequest, Lists
+from server.service.lists import DELETE_AT_ONCE, ListAnswer, Lists
+from server.service.pages import ListOptions, ListRequest
 from tests.server.storage.scenes import ALICE, BOB, RULES, Scene, delete, list_path, put
 
 pytestmark = pytest.mark.gen_test(timeout=60)

@@ -14,7 +14,8 @@ from server.core.errors import Forbidden, ModifiedMeanwhile, Unavailable, Unfore
 from server.core.paths import ListPath, parse_path
 from server.core.preconditions import NONE, Precondition
 from server.core.queries import parse_query
-from server.service.lists import ListOptions, ListRequest, Lists
+from server.service.lists import Lists
+from server.service.pages import ListOptions, ListRequest
 from server.storage.mongo.storage import MongoStorage
 from tests.conftest import ExpectedLogs
 from tests.faults import FaultyNetwork, Loss
@@ -73,6 +74,7 @@ def faulty(
 
 
 WRITE_CONFLICT, NO_SUCH_TRANSACTION, TOO_OLD = 112, 251, 225
+INTERRUPTED = 11601
 
 
 @pytest.mark.parametrize("name", ["find", "update", "insert", "commitTransaction"])
@@ -166,6 +168,35 @@ async def test_commit_that_is_applied_and_then_denied_is_not_applied_again(
     changed = await writing
     assert await faulty.find(f"{uri}/r") == changed
     assert len([one for one in await faulty.log() if one.uri == f"{uri}/r"]) == 2
+
+
+@pytest.mark.parametrize("name", ["find", "update", "insert", "commitTransaction"])
+async def test_operation_that_somebody_kills_is_tried_again(
+    scene: Scene, mongo_client: Client, fail_command: FailCommand, name: str
+) -> None:
+    uri = await scene.make_collection() + "/records"
+    data = {"failCommands": [name], "errorCode": INTERRUPTED, "appName": "kintoun"}
+    point = {"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": data}
+    mongo_client.admin.command(point)
+    await scene.write(put(f"{uri}/r"))
+    assert len([one for one in await scene.log() if one.uri == f"{uri}/r"]) == 1
+
+
+async def test_commit_that_is_interrupted_while_the_majority_gets_it_is_applied_once(
+    scene: Scene, fail_command: FailCommand, mongo_client: Client
+) -> None:
+    uri = await scene.make_collection() + "/records"
+    await scene.write(put(f"{uri}/r"))
+    interrupted = {"code": INTERRUPTED, "errmsg": "operation was interrupted"}
+    data = {
+        "failCommands": ["commitTransaction"],
+        "writeConcernError": interrupted,
+        "appName": "kintoun",
+    }
+    point = {"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": data}
+    mongo_client.admin.command(point)
+    await asyncio.gather(*(scene.write(put(f"{uri}/r", {"n": n})) for n in range(3)))
+    assert len([one for one in await scene.log() if one.uri == f"{uri}/r"]) == 4
 
 
 async def test_lost_connection_before_the_commit_is_tried_again(
