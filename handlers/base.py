@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from handlers.messages import ApiRequest, ApiResponse, caching_headers
 from handlers.routing import Api
-from handlers.targets import PREFIX, decode_path, parse_arguments, read_utf8, strip_authority
+from handlers.streams import StreamResponse
 from server.auth.loader import Authentication
 from server.core.errors import (
     Detail,
@@ -30,6 +30,7 @@ from server.core.errors import (
     invalid,
 )
 from server.core.permissions import ANONYMOUS, Actor
+from server.core.targets import PREFIX, decode_path, parse_arguments, read_utf8, strip_authority
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,29 @@ class HttpOptions:
     alert: Mapping[str, str] = field(default_factory=dict)
     eos: float | None = None
 
+    def check_service(self) -> None:
+        """Check that the service has not reached its end.
+
+        Raises:
+            ServiceDeprecated: If it has.
+        """
+        if self.eos is not None and time.time() >= self.eos:
+            raise ServiceDeprecated("The service you are trying to connect no longer exists")
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of an origin may talk to this server."""
+        return "*" in self.origins or origin in self.origins
+
+    def cors_headers(self, origin: str | None) -> Mapping[str, str]:
+        """Headers by which a page of an origin may read an answer."""
+        if "*" in self.origins:
+            return _FOR_ALL
+        allowed = {"Access-Control-Allow-Origin": origin} if origin in self.origins else {}
+        return {"Vary": "Origin", **{k: v for k, v in allowed.items() if v is not None}}
+
+
+_FOR_ALL: Mapping[str, str] = {"Access-Control-Allow-Origin": "*"}
+
 
 @stream_request_body
 class ApiHandler(RequestHandler):
@@ -100,6 +124,8 @@ class ApiHandler(RequestHandler):
         self._size = 0
         self._refused = False
         self._deadline: object | None = None
+        self._gone = False
+        self._on_gone: Callable[[], None] | None = None
         self.summary: dict[str, Any] = {}
 
     def set_default_headers(self) -> None:
@@ -180,8 +206,17 @@ class ApiHandler(RequestHandler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
+        self._gone = True
+        if self._on_gone is not None:
+            self._on_gone()
         if self._refused and not self._finished:
             self._let_go()
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Call when the client is there no more, before it was answered."""
+        self._on_gone = callback
+        if self._gone:
+            callback()
 
     async def _any(self) -> None:
         if self._refused:
@@ -191,14 +226,15 @@ class ApiHandler(RequestHandler):
             response = await self._respond()
         except SyncError as error:
             response = self._api.planner.refusal(error)
-        self._send(response)
+        if isinstance(response, StreamResponse):
+            self._hand_over(response)
+        else:
+            self._send(response)
 
     get = head = post = put = patch = delete = options = _any
 
     async def _respond(self) -> ApiResponse:
-        options = self._options
-        if options.eos is not None and time.time() >= options.eos:
-            raise ServiceDeprecated("The service you are trying to connect no longer exists")
+        self._options.check_service()
         path = read_utf8(strip_authority(self.request.path))
         if self.request.method == "OPTIONS":
             return self._preflight(path)
@@ -214,6 +250,7 @@ class ApiHandler(RequestHandler):
             await self._identify(),
             self._root(),
             time.time_ns() // 1_000_000,
+            when_gone=self.when_gone,
         )
         return await self._api.respond(request)
 
@@ -299,6 +336,17 @@ class ApiHandler(RequestHandler):
     def _send(self, response: ApiResponse) -> None:
         self.finish(self._put(response) or None)
 
+    def _hand_over(self, response: StreamResponse) -> None:
+        """Leave the connection to an answer that writes its body itself."""
+        body = self._put(response)
+        self._headers["Connection"] = "close"
+        fields = "".join(f"{name}: {value}\r\n" for name, value in self._headers.get_all())
+        head = f"HTTP/1.1 {response.status} {self._reason}\r\n{fields}\r\n".encode("latin-1")
+        stream = self.detach()
+        self.application.log_request(self)
+        self.on_finish()
+        response.take(stream, head if self.request.method == "HEAD" else head + body)
+
     def _put(self, response: ApiResponse) -> bytes:
         """Set the status and the headers of an answer; its body is given back."""
         self.summary.update(response.facts)
@@ -306,7 +354,8 @@ class ApiHandler(RequestHandler):
         own = self._headers
         for name, value in response.headers.items():
             own[name] = value
-        self._add_cors()
+        for name, value in self._options.cors_headers(self.request.headers.get("Origin")).items():
+            own[name] = value
         self._add_notices(response.status)
         if response.status in (204, 304) or not response.body:
             if response.status not in (204, 304):
@@ -316,16 +365,6 @@ class ApiHandler(RequestHandler):
             for challenge in self._auth.challenges:
                 self.add_header("WWW-Authenticate", challenge)
         return response.body
-
-    def _add_cors(self) -> None:
-        origins = self._options.origins
-        if "*" in origins:
-            self._headers["Access-Control-Allow-Origin"] = "*"
-            return
-        self._headers["Vary"] = "Origin"
-        origin = self.request.headers.get("Origin")
-        if origin in origins:
-            self._headers["Access-Control-Allow-Origin"] = origin
 
     def _add_notices(self, status: int) -> None:
         options = self._options

@@ -7,10 +7,11 @@ from urllib.parse import unquote
 
 from handlers.messages import NO_VALUE, ApiRequest, ApiResponse
 from handlers.plans import Plan, Planner
-from handlers.targets import PREFIX, decode_path, parse_arguments
+from handlers.waits import asks_to_wait
 from server.core.errors import Detail, InvalidParameters, MethodNotAllowed, SyncError, invalid
 from server.core.json_text import dump_json
 from server.core.permissions import Actor
+from server.core.targets import PREFIX, decode_path, parse_arguments
 
 METHODS = ("POST", "OPTIONS")
 
@@ -82,6 +83,8 @@ class BatchEndpoint:
             )
         except SyncError as error:
             return error
+        if asks_to_wait(request):
+            return invalid("querystring", "_wait", "A part of a batch cannot wait")
         plan = await self._plan_part(request)
         if isinstance(plan, Plan) and plan.solitary:
             return invalid("path", "", f"{request.path} cannot be a part of a batch")

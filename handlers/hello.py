@@ -12,8 +12,8 @@ from handlers.plans import Plan
 from server.core.errors import EndpointMissing, MethodNotAllowed
 from server.core.permissions import Rules
 from server.service.default_bucket import DefaultBuckets
-from server.service.reader import Reader
 from server.storage.base import Snapshot, Storage
+from server.storage.reader import Reader
 
 HTTP_API_VERSION = "1.23"
 

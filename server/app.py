@@ -1,11 +1,12 @@
 """From settings to a server that answers: the only module that knows all the others."""
 
+import asyncio
 import secrets
+import socket
 import string
 import uuid
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any
 
 from tornado.netutil import bind_sockets
 from tornado.web import Application
@@ -13,6 +14,7 @@ from tornado.web import Application
 from handlers.base import ApiHandler, HttpOptions
 from handlers.batch import BatchEndpoint
 from handlers.connections import ApiServer
+from handlers.feeds import FeedEndpoint
 from handlers.flush import FlushEndpoint
 from handlers.hello import (
     FileEndpoint,
@@ -22,20 +24,36 @@ from handlers.hello import (
     plan_contribute,
     plan_lbheartbeat,
 )
+from handlers.live import LiveHandler
 from handlers.objects import ListEndpoint, ObjectEndpoint, ObjectOptions
 from handlers.plans import Planner
-from handlers.routing import Api
+from handlers.routing import Api, LiveEndpoints
 from handlers.shares import PermissionsEndpoint
+from handlers.streams import StreamEndpoint
 from handlers.summaries import log_request
+from handlers.waits import Waits
+from notifier.carrier import CarrierLimits
+from notifier.feeds import FeedReader
+from notifier.live import Live, LiveOptions
+from notifier.session import SessionLimits
 from server.auth.loader import Authentication, load_policies
 from server.capabilities import describe
 from server.config import Settings, StartupError
+from server.core.errors import Unavailable
 from server.core.paths import KINDS
 from server.core.permissions import Rules
+from server.core.targets import PREFIX
 from server.service.default_bucket import DefaultBuckets
-from server.service.lists import ListOptions, Lists
-from server.storage.base import Storage, StorageOptions
+from server.service.lists import Lists
+from server.service.pages import ListOptions
+from server.storage.base import Storage, StorageError, StorageOptions
 from server.storage.loader import load_backend
+
+MESSAGES_BURST = 10
+"""Seconds of its permitted rate that a client may say at once."""
+
+SOCKET_MAX_BYTES = 4 << 20
+"""Of a WebSocket message: far above what the session ends a connection for."""
 
 FINISH_SECONDS = 18.0
 """That a stopping server waits for its last answers: longer than a write is tried."""
@@ -49,8 +67,9 @@ class Server:
         url: root of the API, ending in ``/v1/``.
     """
 
-    def __init__(self, http: ApiServer, storage: Storage, host: str, port: int) -> None:
+    def __init__(self, http: ApiServer, live: Live, storage: Storage, host: str, port: int) -> None:
         self._http = http
+        self._live = live
         self._storage = storage
         self.port = port
         shown = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
@@ -59,7 +78,7 @@ class Server:
     async def stop(self) -> None:
         """Answer what has been asked, commit what was taken, then close."""
         self._http.stop()
-        await self._http.finish_requests(FINISH_SECONDS)
+        await asyncio.gather(self._live.stop(), self._http.finish_requests(FINISH_SECONDS))
         # Before the storage: whoever still asks must not meet a closed one.
         await self._http.close_all_connections()
         await self._storage.close()
@@ -73,18 +92,24 @@ async def open_server(settings: Settings) -> Server:
         StorageError: If the storage cannot be opened.
     """
     storage = await open_storage(settings)
+    sockets: list[socket.socket] = []
     try:
-        app = await make_app(settings, storage)
+        app, live = await make_app(settings, storage)
         http = ApiServer(app, origins=settings.cors_origins)
-        sockets = _listen(settings)
-    except BaseException:
+        sockets += _listen(settings)
+        await live.start()
+    except BaseException as error:
+        for one in sockets:
+            one.close()
         await storage.close()
+        if isinstance(error, Unavailable):
+            raise StorageError(f"The changes cannot be watched: {error.message}") from error
         raise
     http.add_sockets(sockets)
-    return Server(http, storage, settings.host, sockets[0].getsockname()[1])
+    return Server(http, live, storage, settings.host, sockets[0].getsockname()[1])
 
 
-def _listen(settings: Settings) -> list[Any]:
+def _listen(settings: Settings) -> list[socket.socket]:
     try:
         return bind_sockets(settings.port, settings.host)
     except OSError as error:
@@ -116,13 +141,51 @@ async def open_storage(settings: Settings) -> Storage:
     return await load_backend(settings.storage_backend)(options)
 
 
-async def make_app(settings: Settings, storage: Storage) -> Application:
-    """The application: one handler for every path."""
+async def make_app(settings: Settings, storage: Storage) -> tuple[Application, Live]:
+    """The application, and what it tells live: one handler for the WebSocket, one for the rest."""
     secret = settings.userid_hmac_secret or await storage.secret("userid_hmac_secret")
     auth = load_policies(settings.policies, secret)
     api = await _make_api(settings, storage, auth)
-    options = {"api": api, "auth": auth, "options": _http_options(settings)}
-    return Application([(".*", ApiHandler, options)], log_function=log_request)
+    http = _http_options(settings)
+    live = Live(storage, make_rules(settings), _live_options(settings), auth.identify, api.resolve)
+    api.go_live(_live_endpoints(settings, live, api.planner))
+    rest = {"api": api, "auth": auth, "options": http}
+    socket = {"live": live, "planner": api.planner, "options": http, "challenges": auth.challenges}
+    routes = [(f"{PREFIX}/live", LiveHandler, socket), (".*", ApiHandler, rest)]
+    app = Application(routes, log_function=log_request, websocket_max_message_size=SOCKET_MAX_BYTES)
+    return app, live
+
+
+def _live_endpoints(settings: Settings, live: Live, planner: Planner) -> LiveEndpoints:
+    event_max = settings.live_event_max_bytes
+    reader = FeedReader(live.surveyor, event_max, settings.storage_max_fetch_size)
+    return LiveEndpoints(
+        StreamEndpoint(live, settings.disabled_endpoints),
+        Waits(live, planner),
+        FeedEndpoint(planner, reader),
+    )
+
+
+def _live_options(settings: Settings) -> LiveOptions:
+    rate = settings.live_messages_per_second
+    return LiveOptions(
+        settings.live_event_max_bytes,
+        settings.live_hello_seconds,
+        settings.live_ping_seconds,
+        SessionLimits(
+            settings.live_max_subscriptions,
+            settings.live_message_max_bytes,
+            rate,
+            rate * MESSAGES_BURST,
+        ),
+        CarrierLimits(
+            settings.live_outbox_max_messages,
+            settings.live_outbox_max_bytes,
+            settings.live_stalled_seconds,
+            settings.live_heartbeat_seconds,
+        ),
+        settings.eos.timestamp() if settings.eos else None,
+    )
 
 
 async def _make_api(settings: Settings, storage: Storage, auth: Authentication) -> Api:
@@ -133,6 +196,7 @@ async def _make_api(settings: Settings, storage: Storage, auth: Authentication) 
         settings.paginate_by,
         settings.storage_max_fetch_size,
         settings.pagination_token_validity_seconds,
+        settings.sharee_tombstones,
     )
     planner = Planner(storage, settings.error_info_link, settings.retry_after_seconds)
     options = ObjectOptions(

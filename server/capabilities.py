@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from handlers.live import SUBPROTOCOL
+from notifier.waiters import MAX_WAIT_SECONDS
 from server.config import Settings
+from server.core.targets import PREFIX
 
 _DOCS = "https://docs.kinto-storage.org/en/stable/api/1.x/"
+_OUR_DOCS = "https://kintoun.readthedocs.io/en/latest/"
 
 _TEXTS = {
     "basicauth": (
@@ -16,6 +20,10 @@ _TEXTS = {
         _DOCS + "buckets.html#personal-bucket-default",
     ),
     "flush_endpoint": ("Everything can be removed at once.", _DOCS + "flush.html"),
+    "live": (
+        "Changes pushed over WebSocket, Server-Sent Events and long-poll.",
+        _OUR_DOCS + "reference/live.html",
+    ),
     "permissions_endpoint": (
         "Lists all that a user has a permission on.",
         _DOCS + "permissions.html#list-every-permissions",
@@ -34,4 +42,26 @@ def describe(settings: Settings) -> dict[str, dict[str, Any]]:
         names.append("flush_endpoint")
     if settings.experimental_permissions_endpoint:
         names.append("permissions_endpoint")
-    return {name: {"description": _TEXTS[name][0], "url": _TEXTS[name][1]} for name in names}
+    names.append("live")
+    told: dict[str, dict[str, Any]] = {
+        name: {"description": _TEXTS[name][0], "url": _TEXTS[name][1]} for name in names
+    }
+    told["live"] |= _describe_live(settings)
+    return told
+
+
+def _describe_live(settings: Settings) -> dict[str, Any]:
+    heartbeat = settings.live_heartbeat_seconds
+    return {
+        "version": 1,
+        "websocket": f"{PREFIX}/live",
+        "subprotocol": SUBPROTOCOL,
+        "sse": True,
+        "longpoll": {"max_wait": MAX_WAIT_SECONDS},
+        "heartbeat": int(heartbeat) if heartbeat == int(heartbeat) else heartbeat,
+        "limits": {
+            "subscriptions": settings.live_max_subscriptions,
+            "message_bytes": settings.live_message_max_bytes,
+            "event_bytes": settings.live_event_max_bytes,
+        },
+    }

@@ -1,9 +1,12 @@
+import ast
 import inspect
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from notifier.messages import BadMessage, Message, parse_message
 from server.core import errors
 from server.settings_fields import setting_rows
 from tests.processes import ROOT
@@ -73,6 +76,39 @@ def test_errno_is_documented(kind: type[errors.SyncError]) -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")]
     wanted = {str(kind.errno), str(kind.status)}
     assert any(wanted <= {cell.strip(" `*") for cell in row.split("|")} for row in rows)
+
+
+def documented_messages(section: str) -> list[str]:
+    """The types in the first table of a section of the live protocol's reference."""
+    text = (ROOT / "docs" / "reference" / "live.md").read_text()
+    _, _, rest = text.partition(f"### {section}\n")
+    table = rest.partition("| `type` | fields |\n")[2].partition("\n\n")[0]
+    return [row.split("`")[1] for row in table.splitlines()[1:]]
+
+
+def sent_messages() -> set[str]:
+    """The types that the notifier's code gives to whatever spells or says a message."""
+    speakers = {"say", "message", "Say", "_message", "_send", "_frame"}
+    found = {"event"}
+    for path in (ROOT / "notifier").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                found |= {str(node.args[0].value)} if name in speakers else set()
+    return found
+
+
+def test_messages_of_clients_that_are_documented_are_those_that_are_understood() -> None:
+    understood = {one.__name__.lower() for one in get_args(Message)}
+    assert sorted(documented_messages("What a client says")) == sorted(understood)
+    for kind in understood:
+        with pytest.raises(BadMessage) as caught:
+            parse_message(f'{{"type": "{kind}", "id": []}}')
+        assert "type" not in str(caught.value), kind
+
+
+def test_messages_of_the_server_that_are_documented_are_those_that_are_sent() -> None:
+    assert sorted(documented_messages("What the server says")) == sorted(sent_messages())
 
 
 def test_heroku_starts_what_the_checkout_serves() -> None:

@@ -118,3 +118,15 @@ async def test_hello_tells_the_project_and_the_end_of_service(start: Start) -> N
     hello = (await fetch("GET /", user=ALICE)).json
     assert (hello["project_name"], hello["project_version"]) == ("mine", "7")
     assert hello["eos"].startswith("2999-01-02")
+
+
+async def test_hello_announces_live_changes_in_whole_numbers(fetch: Fetch) -> None:
+    about = (await fetch("GET /", user=None)).json["capabilities"]["live"]
+    assert about["heartbeat"] == 25
+    assert isinstance(about["heartbeat"], int)
+    assert about["longpoll"] == {"max_wait": 25}
+    assert about["limits"] == {
+        "subscriptions": 128,
+        "message_bytes": 65536,
+        "event_bytes": 1048576,
+    }

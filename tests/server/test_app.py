@@ -9,7 +9,9 @@ from tornado.httpclient import AsyncHTTPClient
 
 from server.app import Server, make_name, make_rules, make_uuid, open_server
 from server.config import StartupError, load_settings
+from server.core.errors import Unavailable
 from server.storage.base import StorageError
+from server.storage.memory import MemoryStorage
 
 pytestmark = pytest.mark.gen_test
 
@@ -49,12 +51,24 @@ async def test_storage_that_cannot_be_opened_stops_the_start() -> None:
         await open_server(settings)
 
 
+async def test_database_whose_changes_cannot_be_watched_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def be_away(storage: MemoryStorage) -> None:
+        raise Unavailable("The database cannot be reached.", 3)
+
+    monkeypatch.setattr(MemoryStorage, "feed", be_away)
+    settings = load_settings({}, storage_backend="memory", port=0)
+    with pytest.raises(StorageError, match="changes cannot be watched"):
+        await open_server(settings)
+
+
 @pytest.mark.parametrize(
     ("host", "shown"),
     [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("a.example", "a.example")],
 )
 async def test_url_of_a_server_can_be_opened_on_its_machine(host: str, shown: str) -> None:
-    server = Server(None, None, host, 80)  # type: ignore[arg-type]
+    server = Server(None, None, None, host, 80)  # type: ignore[arg-type]
     assert server.url == f"http://{shown}:80/v1/"
 
 

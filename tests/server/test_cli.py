@@ -157,7 +157,7 @@ def test_acknowledged_writes_survive_a_kill(start_server: StartServer) -> None:
 def test_changed_source_file_starts_a_reloading_server_again(
     start_server: StartServer, tmp_path: Path
 ) -> None:
-    for folder in ("server", "handlers"):
+    for folder in ("server", "handlers", "notifier"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     environ = {"PYTHONPATH": str(tmp_path)}
     server = start_server("--storage", "memory", "--reload", environ=environ)

@@ -55,7 +55,9 @@ class Purger:
             except PyMongoError as error:
                 logger.info("purging goes on later: %s", error)
             try:
-                await asyncio.wait_for(self._told.wait(), SCAN_SECONDS)
+                # Not ``wait_for``: up to Python 3.11 it may forget a cancellation.
+                async with asyncio.timeout(SCAN_SECONDS):
+                    await self._told.wait()
             except TimeoutError:
                 continue
 
