@@ -19,6 +19,7 @@ from server.config import Settings, StartupError, load_settings
 from server.reloading import run_reloading
 from server.storage.base import StorageError
 from server.storage.mongo.embedded import EmbeddedError, EmbeddedMongo, start_mongod
+from server.tail import tail
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -35,6 +36,9 @@ def main() -> None:
 @click.group()
 def commands() -> None:
     """A JSON storage and sync server that Kinto's clients can use unchanged."""
+
+
+commands.add_command(tail)
 
 
 @commands.command()
