@@ -46,6 +46,7 @@ setup(
             "types-requests",
             "types-setuptools",
             "types-ujson",
+            "websockets>=13",
         ],
     },
     entry_points={

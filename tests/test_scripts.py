@@ -11,6 +11,13 @@ FAKE_PYTHON = """\
 #!/bin/sh
 # Stands for the Python of .venv: notes what it is asked, and succeeds.
 echo "$@ [data=$KINTO_DATA_DIR]" >>"$CALLS"
+case "$*" in *mongod_binary*) echo true ;; esac
+"""
+
+FAKE_APT = """\
+#!/bin/sh
+echo "apt-get $*" >>"$CALLS"
+case "$*" in *chromium) ln -s /bin/true "$PROGRAMS/chromium" ;; esac
 """
 
 
@@ -122,6 +129,54 @@ def test_failed_installation_is_tried_again_and_stops_the_start(checkout: Checko
     assert b"pip could not install" in caught.value.stderr
     python.write_text(FAKE_PYTHON)
     assert len(checkout.installs(checkout.run("server"))) == 1
+
+
+class Machine:
+    """Has all that ``script/test`` needs, but no browser.
+
+    Attributes:
+        environ: for the scripts.
+    """
+
+    def __init__(self, folder: Path, user: int) -> None:
+        self._folder = folder
+        folder.mkdir()
+        for name in ("cat", "cmp", "dirname", "printf", "sh"):
+            (folder / name).symlink_to(shutil.which(name) or "")
+        for name in ("node", "true"):
+            (folder / name).symlink_to("/bin/true")
+        self.add("id", f"#!/bin/sh\necho {user}\n")
+        self.environ = {"PATH": str(folder), "PROGRAMS": str(folder)}
+
+    def add(self, name: str, text: str) -> None:
+        """Give it a program."""
+        (self._folder / name).write_text(text.replace("ln ", f"{shutil.which('ln')} "))
+        (self._folder / name).chmod(0o755)
+
+
+def test_browser_is_installed_for_the_tests_where_it_may_be(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    machine = Machine(tmp_path / "programs", user=0)
+    machine.add("apt-get", FAKE_APT)
+    calls = checkout.run("test", "tests/x", **machine.environ)
+    assert "apt-get install -qq -y --no-install-recommends chromium" in calls
+    assert calls[-1].startswith("-m pytest tests/x")
+    again = checkout.run("test", "tests/x", **machine.environ)
+    assert [call for call in again if call.startswith("apt-get")] == []
+
+
+@pytest.mark.parametrize("environ", [{}, {"CI": "1"}])
+@pytest.mark.parametrize(("user", "apt"), [(0, ""), (0, "#!/bin/sh\nexit 100\n"), (1000, FAKE_APT)])
+def test_missing_browser_that_may_not_be_installed_stops_the_tests_and_is_named(
+    checkout: Checkout, tmp_path: Path, user: int, apt: str, environ: dict[str, str]
+) -> None:
+    machine = Machine(tmp_path / "programs", user)
+    if apt:
+        machine.add("apt-get", apt)
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        checkout.run("test", "tests/x", **machine.environ, **environ)
+    assert b"install it with apt-get install chromium" in caught.value.stderr
 
 
 @pytest.mark.parametrize("script", ["script/setup", "script/server", "script/test", ".ci/run"])

@@ -1,13 +1,39 @@
 """Servers for the tests that drive real clients: a real process on a real MongoDB."""
 
+import json
 import os
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from pymongo import MongoClient
 
+from tests.clients.node import FOLDER, find_node
 from tests.processes import ServerProcess
+
+DEADLINE_SECONDS = 120
+
+Play = Callable[..., Any]
+"""``play(url, scenario, *options)`` -> the JSON that the scenario prints."""
+
+
+@pytest.fixture(scope="session")
+def play() -> Play:
+    """Runs a scenario of ``kintojs/`` in a Node process."""
+    node = find_node()
+
+    def run(url: str, *arguments: str) -> Any:
+        command = [node, "run.mjs", url, *arguments]
+        ended = subprocess.run(
+            command, cwd=FOLDER, capture_output=True, text=True, timeout=DEADLINE_SECONDS
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    return run
+
 
 Serve = Callable[..., str]
 """``serve(**settings)`` -> root of the API without a slash at the end, like

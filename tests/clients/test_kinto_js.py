@@ -1,42 +1,8 @@
 """kinto.js, as npm has it, run by Node: replicas edited offline, conflicts, signals."""
 
-import json
-import shutil
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from tests.clients.conftest import Serve
-
-SCENARIOS = Path(__file__).with_name("kintojs")
-DEADLINE_SECONDS = 120
-
-Play = Callable[..., Any]
-"""``play(url, scenario, *options)`` -> the JSON that the scenario prints."""
-
-
-@pytest.fixture(scope="session")
-def play() -> Play:
-    """Runs a scenario of ``kintojs/`` in a Node process; kinto.js is installed where missing."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not node or not npm:
-        pytest.fail("install Node.js 18 or newer, with npm: kinto.js runs on it")
-    # npm writes this file last, so a broken installation is made again.
-    if not (SCENARIOS / "node_modules" / ".package-lock.json").exists():
-        subprocess.run([npm, "ci"], cwd=SCENARIOS, check=True, timeout=300)
-
-    def run(url: str, *arguments: str) -> Any:
-        command = [node, "run.mjs", url, *arguments]
-        ended = subprocess.run(
-            command, cwd=SCENARIOS, capture_output=True, text=True, timeout=DEADLINE_SECONDS
-        )
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
-
-    return run
+from tests.clients.conftest import Play, Serve
 
 
 def test_replicas_that_were_edited_offline_become_equal_to_each_other_and_to_the_server(
