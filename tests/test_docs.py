@@ -1,11 +1,8 @@
-"""The tutorial is run as it stands, and what it shows is compared with what is printed."""
+"""Pages are run as they stand, and what they show is compared with what is printed."""
 
 import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,177 +17,65 @@ from server.core.paths import ID_MAX_LENGTH, KINDS
 from server.core.permissions import GRANTABLE
 from server.core.queries import MAX_FIELDS, MAX_PARAMETERS, MAX_SORT_KEYS
 from server.service.lists import DELETE_AT_ONCE
+from tests.clients.node import FOLDER, find_node
 from tests.processes import ROOT
+from tests.readers import Reader, Step, read_steps
 from tests.servers import ThreadServer
 
 DOCS = ROOT / "docs"
-TUTORIAL = DOCS / "tutorial.md"
-SHOWN_URL = "http://127.0.0.1:8888/v1"
-DEADLINE_SECONDS = 60
-NODE_PACKAGES = ROOT / "tests" / "clients" / "kintojs"
 
-_BLOCK = re.compile(r"^```([a-z]+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
-_VOLATILE = re.compile(
-    r"\b(?:(?P<timestamp>[0-9]{13})"
-    r"|(?P<user>[0-9a-f]{64})"
-    r"|(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))\b"
-)
-"""What is another one in each run; the same text stays the same within one."""
 
-_PATTERNS = {
-    "timestamp": "[0-9]{13}",
-    "user": "[0-9a-f]{64}",
-    "uuid": "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+# Nothing is said for want of anything else, however slowly the pages are read.
+_SETTINGS = {
+    "storage_backend": "memory",
+    "live_ping_seconds": 3600,
+    "live_heartbeat_seconds": 3600,
 }
-_ELISION = "...\n"
-"""A line that stands for any number of lines."""
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A block that the reader runs, and the output that the page shows for it.
-
-    Attributes:
-        language: ``sh``, ``python`` or ``js``.
-        code: as it stands in the page.
-        shown: as it stands in the page; None if it shows none.
-    """
-
-    language: str
-    code: str
-    shown: str | None
-
-    @property
-    def title(self) -> str:
-        return f"{self.language}: {self.code.splitlines()[0][:60]}"
-
-
-def read_steps(page: str) -> list[Step]:
-    """The blocks to run, in order; those marked ``setup`` are the fixtures' business."""
-    blocks = [match.groups() for match in _BLOCK.finditer(page)]
-    following: list[tuple[str, ...]] = [*blocks[1:], ("", "", "")]
-    return [
-        Step(language, code, text if kind == "text" else None)
-        for (language, mark, code), (kind, _, text) in zip(blocks, following, strict=True)
-        if language in ("sh", "python", "js") and not mark.strip()
-    ]
-
-
-class Reader:
-    """Does what the tutorial says, and puts in its own values where the page shows others.
-
-    Attributes:
-        known: text of the page to that of this run.
-    """
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.known = {SHOWN_URL: url}
-        self._folder = folder
-
-    def run(self, step: Step) -> str:
-        """What a step prints."""
-        code = step.code
-        for shown, own in self.known.items():
-            code = code.replace(shown, own)
-        ended = subprocess.run(
-            self._command(step.language, code),
-            cwd=self._folder,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_SECONDS,
-        )
-        assert ended.returncode == 0, f"{step.title}\n{ended.stdout}{ended.stderr}"
-        printed = ended.stdout.replace("\r\n", "\n")
-        return printed if printed.endswith("\n") or not printed else printed + "\n"
-
-    def _command(self, language: str, code: str) -> list[str]:
-        if language == "sh":
-            return ["sh", "-eu", "-c", code]
-        script = self._folder / ("sync.py" if language == "python" else "sync.mjs")
-        script.write_text(code)
-        return [sys.executable if language == "python" else "node", str(script)]
-
-    def recognises(self, shown: str, printed: str) -> bool:
-        """Whether the page shows this output; remembers the values that it has here."""
-        names: dict[str, str] = {}
-        match = re.fullmatch(self._pattern(shown, names), printed)
-        if match is None:
-            return False
-        self.known.update({text: match[name] for text, name in names.items()})
-        return True
-
-    def _pattern(self, shown: str, names: dict[str, str]) -> str:
-        parts: list[str] = []
-        for line in shown.splitlines(keepends=True):
-            if line == _ELISION:
-                parts.append(r"(?:.*\n)*?")
-                continue
-            end = 0
-            for found in _VOLATILE.finditer(line):
-                parts += [self._literal(line[end : found.start()]), self._value(found, names)]
-                end = found.end()
-            parts.append(self._literal(line[end:]))
-        return "".join(parts)
-
-    def _literal(self, text: str) -> str:
-        return re.escape(text.replace(SHOWN_URL, self.known[SHOWN_URL]))
-
-    def _value(self, found: re.Match[str], names: dict[str, str]) -> str:
-        text = found[0]
-        if text in self.known:
-            return re.escape(self.known[text])
-        if text in names:
-            return f"(?P={names[text]})"
-        names[text] = f"value{len(names)}"
-        assert found.lastgroup is not None
-        return f"(?P<{names[text]}>{_PATTERNS[found.lastgroup]})"
-
-
-STEPS = read_steps(TUTORIAL.read_text())
+STEPS = {name: read_steps((DOCS / f"{name}.md").read_text()) for name in ("tutorial", "live")}
 Outputs = dict[Step, tuple[str, bool]]
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outputs]:
-    """What each step prints, and whether the page shows just that; all run once, in order."""
-    folder = tmp_path_factory.mktemp("tutorial")
-    has_node = shutil.which("node") is not None
-    if has_node:
-        _link_packages(folder)
-    server = ThreadServer({"storage_backend": "memory"}, {})
-    try:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outputs]:
+    """What each step of a page comes to, and whether the page shows that; run once, in order."""
+
+    @cache
+    def read(name: str) -> Outputs:
+        find_node()
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "node_modules").symlink_to(FOLDER / "node_modules")
+        (folder / "static").symlink_to(ROOT / "static")
+        server = ThreadServer(_SETTINGS, {})
         reader = Reader(server.url, folder)
-        found: Outputs = {}
-        for step in STEPS:
-            if step.language != "js" or has_node:
-                printed = reader.run(step)
-                found[step] = (
-                    printed,
-                    step.shown is None or reader.recognises(step.shown, printed),
-                )
-        yield found
-    finally:
-        server.stop()
+        try:
+            return {step: reader.do(step) for step in STEPS[name]}
+        finally:
+            reader.close()
+            server.stop()
+
+    return read
 
 
-def _link_packages(folder: Path) -> None:
-    # npm writes this file last, so a broken installation is made again.
-    if not (NODE_PACKAGES / "node_modules" / ".package-lock.json").exists():
-        subprocess.run(["npm", "ci"], cwd=NODE_PACKAGES, check=True, timeout=300)
-    (folder / "node_modules").symlink_to(NODE_PACKAGES / "node_modules")
-
-
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
-def test_step_of_the_tutorial_prints_what_the_page_shows(step: Step, outputs: Outputs) -> None:
-    if step not in outputs:
-        pytest.skip("install Node.js 18 or newer: kinto.js runs on it")
-    printed, is_shown = outputs[step]
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [(name, step) for name, steps in STEPS.items() for step in steps],
+    ids=lambda value: value.title if isinstance(value, Step) else value,
+)
+def test_step_of_a_page_prints_what_the_page_shows(
+    name: str, step: Step, outputs: Callable[[str], Outputs]
+) -> None:
+    printed, is_shown = outputs(name)[step]
     assert is_shown, f"the page shows\n{step.shown}\nand this was printed\n{printed}"
 
 
-def test_tutorial_has_steps_in_each_of_its_languages() -> None:
-    assert {step.language for step in STEPS} == {"sh", "python", "js"}
+@pytest.mark.parametrize(
+    ("name", "languages"),
+    [("tutorial", {"sh", "python", "js"}), ("live", {"sh", "python", "js", "html", "text"})],
+)
+def test_page_has_steps_in_each_of_its_languages(name: str, languages: set[str]) -> None:
+    assert {step.language for step in STEPS[name]} == languages
 
 
 def vocabulary() -> list[str]:
@@ -249,3 +134,16 @@ def test_output_that_changes_a_value_midway_is_not_recognised() -> None:
     assert reader.recognises(shown, 'at "1800000000001"\nmore\nagain "1800000000001"\n')
     assert reader.known["1700000000001"] == "1800000000001"
     assert not reader.recognises(shown, 'at "1800000000001"\nagain "1800000000002"\n')
+
+
+def test_blocks_of_a_page_become_steps_with_their_marks_and_what_is_shown_right_after() -> None:
+    page = (
+        "```sh setup\na\n```\n```sh second\nb\n```\n```text\nc\n```\n"
+        "```sh\nd\n```\n```text second\ne\n```\n```html f.html\ng\n```\n```json\nh\n```\n"
+    )
+    assert [(s.language, s.mark, s.code, s.shown) for s in read_steps(page)] == [
+        ("sh", "second", "b\n", "c\n"),
+        ("sh", "", "d\n", None),
+        ("text", "second", "", "e\n"),
+        ("html", "f.html", "g\n", None),
+    ]
