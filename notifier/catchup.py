@@ -8,10 +8,11 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from notifier.backfills import Rereading, Untold, read_round
 from notifier.backlogs import Hold
-from notifier.contents import read_pages
+from notifier.contents import Mark, read_pages
 from notifier.grounds import Surveyor
 from notifier.hub import Ground, Hub
 from notifier.subscriptions import Subscription
@@ -46,6 +47,28 @@ class CatchUp:
             pass
 
 
+@dataclass(slots=True)
+class _Begun:
+    """A snapshot that is being sent.
+
+    Attributes:
+        position: of the topic's clock at the first page; the client goes on from there.
+        sight: of the reader then.
+        pages: that were sent.
+        mark: where the next begins; None where it cannot begin but anew.
+    """
+
+    position: int
+    sight: object
+    pages: int = 0
+    mark: Mark | None = None
+
+
+def _sight(ground: Ground) -> object:
+    assert ground.rights is not None
+    return ground.rights.sight
+
+
 class _Run:
     """One subscription on its way: a step is one snapshot.
 
@@ -59,8 +82,9 @@ class _Run:
         self._hub = owner.hub
         self._subscription = subscription
         self._first = True
+        self._begun: _Begun | None = None
         # Another run was broken off between the pages.
-        self._pages_sent = subscription.request is None and subscription.cursor is None
+        self._pages_lost = subscription.request is None and subscription.cursor is None
         self.walked = subscription.cursor
 
     async def step(self) -> bool:
@@ -185,7 +209,8 @@ class _Run:
         await self._send("reset", {"reason": reason, "cursor": cursor})
         self.walked = subscription.cursor = None
         subscription.owes_ready = True
-        self._pages_sent = False
+        self._begun = None
+        self._pages_lost = False
 
     async def _advance(self, snapshot: Snapshot, hold: Hold, ground: Ground) -> bool:
         subscription = self._subscription
@@ -198,12 +223,8 @@ class _Run:
             except Untold:
                 await self._reset("permissions-changed", ground)
         if self.walked is None:
-            if self._pages_sent:
-                # What was sent of an older instant does not fit to what comes.
-                await self._reset("restarted", ground)
-            self._pages_sent = True
+            await self._resume_snapshot(ground)
             await self._send_snapshot(snapshot, ground)
-            self.walked = clock
         if self.walked != clock or not self._hub.is_current(hold, ground.at):
             return False
         # Nothing is awaited from here on: what comes next is told by the hub.
@@ -217,15 +238,38 @@ class _Run:
         self._hub.join(subscription, hold, ground)
         return True
 
+    async def _resume_snapshot(self, ground: Ground) -> None:
+        """See from where the pages go on, if some were sent of an older instant.
+
+        A database keeps its past for minutes, and a slow client may need longer. What did
+        not change since the first page still stands where it stood, and what did is told
+        afterwards, from the log.
+        """
+        begun = self._begun
+        if begun is not None and begun.pages:
+            kept = ground.clock.floor <= begun.position <= ground.clock.position
+            if kept and begun.mark is not None and begun.sight == _sight(ground):
+                return
+            self._pages_lost = True
+        if self._pages_lost:
+            await self._reset("restarted", ground)
+        self._begun = _Begun(ground.clock.position, _sight(ground))
+
     async def _send_snapshot(self, snapshot: Snapshot, ground: Ground) -> None:
         subscription = self._subscription
+        begun = self._begun
+        assert begun is not None
         look = subscription.look(self._owner.event_max_bytes)
-        async with aclosing(read_pages(snapshot, look, ground)) as pages:
-            async for texts, more in pages:
-                cursor = None if more else spell_cursor(ground.clock.position)
-                members = {"prev": None, "cursor": cursor, "more": more}
-                await self._send("snapshot", members, b'"data":[%b]' % b",".join(texts))
-        subscription.cursor = ground.clock.position
+        async with aclosing(read_pages(snapshot, look, ground, begun.mark)) as pages:
+            async for page in pages:
+                cursor = None if page.more else spell_cursor(begun.position)
+                members = {"prev": None, "cursor": cursor, "more": page.more}
+                body = b'"data":[%b]' % b",".join(page.texts)
+                await self._send("snapshot", members, body)
+                begun.pages += 1
+                begun.mark = page.mark
+        self._begun = None
+        self.walked = subscription.cursor = begun.position
 
     async def _send_events(self, events: list[Rendered]) -> None:
         subscription = self._subscription

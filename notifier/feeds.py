@@ -109,8 +109,8 @@ class FeedReader:
     async def _read_all(self, snapshot: Snapshot, ground: Ground, look: Look) -> FeedPage:
         entries: list[bytes] = []
         async with aclosing(read_pages(snapshot, look, ground)) as pages:
-            async for texts, _ in pages:
-                entries += texts
+            async for page in pages:
+                entries += page.texts
                 if len(entries) > self._objects_max:
                     limit = f"{self._objects_max} objects"
                     raise TooLarge(f"There are more than {limit}: take them as a stream.")

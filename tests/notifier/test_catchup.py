@@ -44,13 +44,15 @@ class AwayStage(Stage):
 
     Attributes:
         away: how many of the next snapshots fail.
-        cut: whether the next snapshot fails after its first page.
+        cut: whether the next snapshot fails after some pages of lists.
+        passes: how many.
     """
 
     def __init__(self, options: LiveOptions | None = None) -> None:
         super().__init__(options)
         self.away = 0
         self.cut = False
+        self.passes = 1
         self._open = self.storage.snapshot
         self.storage.snapshot = self._snapshot  # type: ignore[method-assign]
 
@@ -74,7 +76,7 @@ class AwayStage(Stage):
         async def read(wanted: Any) -> Any:
             nonlocal pages
             pages += 1
-            if pages > 1:
+            if pages > self.passes:
                 raise Unavailable("The database cannot be reached.", 3)
             return await page(wanted)
 
@@ -227,18 +229,60 @@ async def test_database_that_is_away_refuses_newcomers_and_delays_others(
         assert stage.away == 0
 
 
-async def test_snapshot_that_was_cut_off_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_snapshot_of_a_list_that_was_cut_off_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(catchup_module, "_AGAIN_SECONDS", 0.01)
     async with AwayStage() as stage:
         collection = await stage.make_collection()
-        await stage.fill(collection, *[{"t": "x" * 400_000}] * 6)
+        path = f"{collection}/records"
+        await stage.fill(collection, *[{"t": "x" * 400_000}] * 9)
         client = await stage.client()
+        client.ear.taking = False
+        await client.say("ping")
         stage.cut = True
-        heard = await client.subscribe(f"{collection}/records")
-        resets = [one for one in heard if one["type"] == "reset"]
-        assert [one["reason"] for one in resets] == ["restarted"]
+        await client.say("subscribe", sub="s", path=path)
+        # While the first pages wait: what was sent, what was not, and what is new.
+        await stage.do(delete(f"{path}/r8"))
+        await stage.do(patch(f"{path}/r7", {"n": 1}))
+        await stage.do(delete(f"{path}/r0"))
+        await stage.do(put(f"{path}/new", {"n": 2}))
+        client.ear.take_again()
+        heard = await client.ear.until("ready")
+        assert "reset" not in kinds(heard)
+        pages = [one for one in heard if one["type"] == "snapshot"]
+        assert pages[-1]["cursor"] == heard[kinds(heard).index("subscribed")]["cursor"]
         check_chain(heard)
-        assert len(fold(heard)) == 6
+        expected = {one.id: one.data for one in await stage.page(path)}
+        assert fold(heard) == expected
+        assert stage.cut is False
+
+
+@pytest.mark.parametrize("change", ["feed", "rights"])
+async def test_snapshot_that_cannot_go_on_begins_again(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catchup_module, "_AGAIN_SECONDS", 0.01)
+    async with AwayStage() as stage:
+        collection = await stage.make_collection(MINE)
+        path = f"{collection}/records"
+        await stage.fill(collection, *[{"t": "x" * 400_000}] * 6)
+        await stage.do(put(f"{path}/r5", {"t": "x"}, acl=MINE))
+        client = await stage.client(ALICE if change == "feed" else BOB)
+        client.ear.taking = False
+        await client.say("ping")
+        stage.cut = True
+        # A bucket's groups and its collections, twice, come before the records.
+        stage.passes = 4 if change == "feed" else 1
+        topic = collection.partition("/collections")[0] + "/changes"
+        await client.say("subscribe", sub="s", path=topic if change == "feed" else path)
+        if change == "rights":
+            await asyncio.sleep(0)
+            await stage.do(put(collection, acl=NOBODYS))
+        client.ear.take_again()
+        heard = await client.ear.until("ready")
+        assert [one["reason"] for one in heard if one["type"] == "reset"] == ["restarted"]
+        check_chain(heard)
 
 
 async def test_more_changes_than_are_kept_while_reading_are_read_from_the_log(

@@ -28,8 +28,22 @@ async def read(
         assert ground.rights is not None
         look = Look(topic, options or Options(), ground.rights, 1 << 20)
         pages = [page async for page in read_pages(snapshot, look, ground)]
-    assert [more for _, more in pages] == [True] * (len(pages) - 1) + [False]
-    return [[json.loads(text) for text in texts] for texts, _ in pages]
+    assert [page.more for page in pages] == [True] * (len(pages) - 1) + [False]
+    return [[json.loads(text) for text in page.texts] for page in pages]
+
+
+async def test_pages_of_a_list_go_on_from_where_one_ended() -> None:
+    async with Stage() as stage:
+        await make(stage)
+        await stage.fill("/buckets/b/collections/c", *[{"t": "x" * 100_000}] * 7)
+        topic = parse_topic(RECORDS, [])
+        async with stage.storage.snapshot() as snapshot:
+            ground = await Surveyor(RULES).read(snapshot, topic, ALICE)
+            assert ground.rights is not None
+            look = Look(topic, Options(), ground.rights, 1 << 20)
+            pages = [page async for page in read_pages(snapshot, look, ground)]
+            again = [page async for page in read_pages(snapshot, look, ground, pages[1].mark)]
+        assert [page.texts for page in again] == [page.texts for page in pages[2:]]
 
 
 async def make(stage: Stage) -> None:
