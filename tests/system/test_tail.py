@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -189,7 +190,8 @@ def test_tail_ends_quietly_when_its_reader_has_enough(
     make_collection(client)
     client.put(f"{RECORDS}/first")
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "KINTOUN_AUTH": "alice:secret"}
-    command = f"{sys.executable} -m server tail {server.url}{RECORDS[1:]} --since 0"
+    words = [sys.executable, "-m", "server", "tail", server.url + RECORDS[1:], "--since", "0"]
+    command = shlex.join(words)
     ended = subprocess.run(
         ["bash", "-c", f"{command} | head -1; echo ${{PIPESTATUS[0]}}"],
         capture_output=True,
@@ -197,8 +199,8 @@ def test_tail_ends_quietly_when_its_reader_has_enough(
         cwd=tmp_path,
         timeout=60,
     )
-    line, code = ended.stdout.decode().splitlines()
-    assert json.loads(line)["data"]["id"] == "first"
-    assert code == "0"
+    line, _, code = ended.stdout.decode().strip().rpartition("\n")
+    assert code == "0", ended.stderr
+    assert json.loads(line)["data"]["id"] == "first", ended.stderr
     # It may have come to an end before it could say that it follows.
     assert {one.split(b" ")[1] for one in ended.stderr.splitlines()} <= {b"following"}
