@@ -39,6 +39,11 @@ class Backlog:
         """How many changes are kept."""
         return len(self._changes)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody is reading."""
+        return bool(self._holds)
+
     def hold(self, at: int) -> Hold:
         """Keep the changes from now on, until ``release``.
 

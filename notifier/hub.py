@@ -246,8 +246,11 @@ class Hub:
 
     def route(self, change: Change) -> None:
         """Tell everybody who may see a change; the changes of one feed, in its order."""
-        self._backlog.keep(change)
         self.at = change.at
+        if not self._by_user and not self._backlog.is_wanted:
+            # Nobody listens: it need not even be decoded.
+            return
+        self._backlog.keep(change)
         revision = change.revision
         parents, users = self._authority.fold(change)
         if parents or users:

@@ -99,7 +99,7 @@ class RightsQuery:
     date: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """A revision that was committed.
 

@@ -2,6 +2,10 @@ import pytest
 
 from notifier import backlogs
 from notifier.backlogs import Backlog, Hold, _weight
+from notifier.hub import Hub
+from server.core.permissions import Rules
+from server.core.revisions import Revision
+from server.storage.base import Change
 from tests.notifier.scenes import create
 
 
@@ -72,6 +76,14 @@ def test_change_that_is_larger_than_all_that_is_kept_leaves_nothing(
     assert len(backlog) == 0
 
 
+def test_it_is_wanted_as_long_as_somebody_reads() -> None:
+    backlog = Backlog()
+    hold = backlog.hold(0)
+    assert backlog.is_wanted
+    backlog.release(hold)
+    assert not backlog.is_wanted
+
+
 def test_nobody_goes_on_across_changes_that_were_missed() -> None:
     backlog = Backlog()
     hold = backlog.hold(0)
@@ -82,3 +94,23 @@ def test_nobody_goes_on_across_changes_that_were_missed() -> None:
     again = backlog.hold(9)
     keep(backlog, 10)
     assert kept(backlog, again, 9) == [10]
+
+
+class Sealed(Change):
+    """A change that must not be looked at."""
+
+    def __init__(self, at: int) -> None:
+        self.__dict__["at"] = at
+
+    @property
+    def revision(self) -> Revision:
+        raise AssertionError
+
+
+def test_change_that_nobody_wants_is_not_even_looked_at() -> None:
+    hub = Hub(Rules(), 1000)
+    hub.route(Sealed(7))
+    assert hub.at == 7
+    hub.hold()
+    with pytest.raises(AssertionError):
+        hub.route(Sealed(8))

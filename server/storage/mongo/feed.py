@@ -7,8 +7,10 @@ token from which a new stream goes on (``postBatchResumeToken``).
 """
 
 from contextlib import suppress
+from functools import cached_property
 
 from server.core.errors import Unavailable
+from server.core.revisions import Revision
 from server.storage.base import Change, Gap
 from server.storage.mongo.cursors import kill, patience, run_read
 from server.storage.mongo.documents import Document, decode_revision, decode_time
@@ -172,7 +174,7 @@ class MongoFeed:
         self._cursor = 0
         async with patience(AWAIT_MS / 1000 + REPLY_SECONDS):
             cursor = (await self._driver.run(command, self._session))["cursor"]
-        changes = [_decode(event) for event in cursor["nextBatch"]]
+        changes: list[Change] = [_Told(event) for event in cursor["nextBatch"]]
         self._left.pop()
         # There is no cursor any more when the log was dropped; nor can its token be resumed.
         self._cursor, self._token, self._refusals = cursor["id"], cursor["postBatchResumeToken"], 0
@@ -200,5 +202,16 @@ class MongoFeed:
         await self._end_session()
 
 
-def _decode(event: Document) -> Change:
-    return Change(decode_time(event["clusterTime"]), decode_revision(event["fullDocument"]))
+class _Told(Change):
+    """A change that is decoded when somebody looks at it: most are nobody's business."""
+
+    def __init__(self, event: Document) -> None:
+        # Its fields are frozen.
+        self.__dict__["at"] = decode_time(event["clusterTime"])
+        self._document: Document
+        self.__dict__["_document"] = event["fullDocument"]
+
+    @cached_property
+    def revision(self) -> Revision:
+        """What was done."""
+        return decode_revision(self._document)
