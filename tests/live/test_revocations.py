@@ -17,7 +17,7 @@ from tests.servers import run_alone
 
 COLLECTION = COLLECTIONS[0]
 RECORDS = f"{COLLECTION}/records"
-ROUNDS = {"memory": 200, "mongo": 40}
+ROUNDS = 200
 
 Part = dict[str, Any]
 
@@ -52,7 +52,7 @@ async def revoke_and_write(scene: Scene, way: str, bob: str) -> None:
     """By turns in one batch, and one request after the other on several connections."""
     revoke, grant = make_rights(way, bob)
     clients = [Http(scene.url, "alice") for _ in range(2)]
-    for number in range(ROUNDS[scene.backend]):
+    for number in range(ROUNDS):
         parts = make_round(revoke, grant, number)
         if number % 2:
             ensure_ok(await clients[0].ask("POST", "/batch", {"requests": parts}))
