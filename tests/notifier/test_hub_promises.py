@@ -468,6 +468,6 @@ class HubPromises(RuleBasedStateMachine):
 
 
 HubPromises.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=40, deadline=None, derandomize=True
+    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True
 )
 TestHubPromises = HubPromises.TestCase

@@ -161,7 +161,7 @@ def test_fault_of_the_database_is_a_delay_and_nothing_is_lost_or_told_twice(
     feed = room.listen(server.url, FEED, history="all")
     writers = StubbornWriters(server.url, RECORDS, seed=1)
     with writers.writing():
-        for _ in range(3):
+        for _ in range(2):
             writers.progress.wait_for(BETWEEN_FAULTS)
             fault(mongo, database)
         writers.progress.wait_for(BETWEEN_FAULTS)

@@ -100,6 +100,6 @@ async def run(scene: Scene, seed: int, *, cursors: bool, steps: int = STEPS) -> 
 
 @pytest.mark.parametrize("cursors", [False, True], ids=["etags", "cursors"])
 async def test_copy_comes_to_what_get_shows_and_no_id_leaks(scene: Scene, cursors: bool) -> None:
-    rounds = 25 if "Memory" in type(scene.storage).__name__ else 3
+    rounds = 12 if "Memory" in type(scene.storage).__name__ else 3
     for seed in range(rounds):
         await run(scene, seed, cursors=cursors)
