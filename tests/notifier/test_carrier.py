@@ -105,6 +105,7 @@ async def test_slow_reader_of_pokes_is_poked_in_the_end(monkeypatch: pytest.Monk
             await asyncio.sleep(0.001)
         client.ear.take_again()
         await client.ear.wait(lambda: client.ear.heard[-1].get("cursor") == last["cursor"])
+        assert {one["type"] for one in client.ear.rest()} == {"poke"}
 
 
 async def test_closed_carrier_begins_nothing() -> None:
@@ -130,8 +131,9 @@ async def test_last_poke_of_a_burst_does_not_wait_for_another_change(
         client = await stage.client()
         await client.subscribe(f"{collection}/records", deliver="poke")
         await stage.commit(put(f"{collection}/records/a", {}), put(f"{collection}/records/b", {}))
-        await client.ear.until("poke")
-        await client.ear.until("poke")
+        (first,) = await client.ear.until("poke")
+        (second,) = await client.ear.until("poke")
+        assert second["prev"] == first["cursor"]
 
 
 async def test_task_that_goes_on_though_it_was_stopped_ends_nothing() -> None:

@@ -15,7 +15,9 @@ from tornado.websocket import WebSocketHandler
 
 from notifier import follow as follow_module
 from notifier.follow import Change, Poke, Progress, Ready, Refused, Reset, Told, follow
+from notifier.followers import Follower, Wanted
 from tests.conftest import ExpectedLogs
+from tests.notifier.stages import PATIENCE
 from tests.servers import ThreadServer
 from tests.system.clients import Client
 
@@ -485,7 +487,7 @@ async def test_closed_follower_leaves_the_server(server: ThreadServer, alice: Cl
         told = follow(url, LIST, since="7")
         await anext(told)
         await told.aclose()
-        await left.wait()
+        assert await asyncio.wait_for(left.wait(), PATIENCE)
 
 
 async def test_cancelled_follower_leaves_the_server() -> None:
@@ -503,7 +505,7 @@ async def test_cancelled_follower_leaves_the_server() -> None:
         waiting = asyncio.ensure_future(anext(follow(url, LIST, since="7")))
         await there.wait()
         await end(waiting)
-        await left.wait()
+        assert await asyncio.wait_for(left.wait(), PATIENCE)
 
 
 def switch_protocols(head: bytes) -> bytes:
@@ -536,7 +538,32 @@ async def test_follower_that_is_cancelled_while_connecting_leaves_nothing_open()
         await arrived.wait()
         await end(waiting)
         release.set()
-        await closed.wait()
+        assert await asyncio.wait_for(closed.wait(), PATIENCE)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_cancellation_that_comes_with_a_message_is_not_forgotten(turns: int) -> None:
+    class Connection:
+        """Its message comes when it is told to."""
+
+        message: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def read_message(self) -> asyncio.Future[str]:
+            return self.message
+
+    connection: Any = Connection()
+    follower = Follower(Wanted(LIST), None, None)
+    reading = asyncio.ensure_future(follow_module._Socket(connection).read(follower))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    connection.message.set_result("{}")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if reading.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    else:
+        assert await reading == {}
 
 
 async def test_end_does_not_wait_for_a_server_that_does_not_answer(

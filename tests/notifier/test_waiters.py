@@ -134,7 +134,9 @@ async def test_process_that_stops_releases_who_waits_and_who_comes() -> None:
         late = await begin(stage, records)
         await asyncio.wait_for(late.wait(3600), PATIENCE)
         for one in (waiter, late):
+            assert (one.heard, one.lost) == (False, False)
             one.leave()
+        assert not stage.live.waiters
 
 
 async def test_waiters_of_a_path_that_is_gone_are_refused_like_any_reader() -> None:
