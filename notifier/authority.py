@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from notifier.topics import Topic
 from server.core.errors import ParentMissing
 from server.core.json_text import load_json
-from server.core.objects import StoredObject
+from server.core.objects import Permissions, StoredObject
 from server.core.paths import KINDS, ROOT, ListPath, ObjectPath, object_path
 from server.core.permissions import Actor, Rules, granting, is_member, read_permission
 from server.core.revisions import Revision
@@ -185,14 +185,15 @@ class Authority:
         collections = {
             uri
             for uri, stored in self.parents.items()
-            if stored is not None and uri.startswith(prefix) and reads_records(stored, principals)
+            if stored is not None
+            and uri.startswith(prefix)
+            and reads_records(stored.acl, principals)
         }
         return Rights(False, principals, frozenset(kinds), frozenset(collections))
 
 
-def reads_records(collection: StoredObject, principals: frozenset[str]) -> bool:
+def reads_records(acl: Permissions, principals: frozenset[str]) -> bool:
     """Whether a collection's own permissions let somebody read all its records."""
-    acl = collection.acl
     return not principals.isdisjoint((*acl.get("read", ()), *acl.get("write", ())))
 
 

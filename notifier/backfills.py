@@ -8,6 +8,7 @@ from notifier.views import Look, Rendered, is_untold, make_event, render, takes_
 from server.core.objects import StoredObject
 from server.core.paths import ROOT, ListPath, ObjectPath, object_path
 from server.core.permissions import Actor, Rules, granting, read_permission
+from server.core.positions import CLOCKS_APART_MS, timestamp_of
 from server.core.revisions import Revision
 from server.core.state import State
 from server.storage.base import LogPage, RightsQuery, Snapshot
@@ -16,9 +17,6 @@ ROUND_MAX_ENTRIES = 500
 """Entries of the log that are read at a time."""
 
 ROUND_MAX_BYTES = 1 << 20
-
-_CLOCKS_APART_MS = 120_000
-"""That the clocks of two processes may disagree: each is held to a minute."""
 
 
 class Untold(Exception):
@@ -195,8 +193,8 @@ class Rereading:
             last = await snapshot.last_entry(scope, since)
             if last is None:
                 return 0, 0
-            return last.seq, last.date - _CLOCKS_APART_MS
-        return since, (since >> 20) - _CLOCKS_APART_MS
+            return last.seq, last.date - CLOCKS_APART_MS
+        return since, timestamp_of(since) - CLOCKS_APART_MS
 
     def _matters(self, entry: Revision, rights: Rights) -> bool:
         parents = {step.uri: step for step in self._topic.parents}

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
-from notifier.authority import Rights
+from notifier.authority import Rights, reads_records
 from notifier.messages import Options
 from notifier.topics import Topic
 from server.core.filters import matches
 from server.core.json_text import dump_json, load_json
-from server.core.objects import Permissions
 from server.core.paths import ObjectPath, object_path
 from server.core.positions import spell_cursor
 from server.core.projections import project
@@ -140,13 +139,10 @@ def is_untold(look: Look, revision: Revision) -> bool:
     path = object_path(revision.uri)
     if path.kind.name != "collection":
         return False
-    if _reads_records(look, revision.acl_before) != _reads_records(look, revision.acl):
+    principals = look.rights.principals
+    if reads_records(revision.acl_before, principals) != reads_records(revision.acl, principals):
         return True
     return revision.action == "delete" and not look.sees(path, revision.readers_before)
-
-
-def _reads_records(look: Look, acl: Permissions) -> bool:
-    return not look.rights.principals.isdisjoint((*acl.get("read", ()), *acl.get("write", ())))
 
 
 def make_event(

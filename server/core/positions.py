@@ -22,6 +22,9 @@ SEQUENCE_MAX = (1 << SEQUENCE_BITS) - 1
 TIMESTAMP_MAX = 1 << 42
 """The greatest date a client may give: the year 2109."""
 
+CLOCKS_APART_MS = 120_000
+"""By which the clocks of two servers may disagree: each is held to a minute."""
+
 _CURSOR = re.compile(r'(")?([0-9]{1,13})(?:-([0-9]{1,7}))?(?(1)")')
 _T_LIMIT = 1 << 43
 """What a position of 63 bits has room for; beyond it is no time of any list."""

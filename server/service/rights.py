@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from server.core.judge import Judge, ListReading
 from server.core.paths import FEED, ListPath, ObjectPath
 from server.core.permissions import Actor, find_groups, granting
-from server.core.positions import Position, last_position, make_position, timestamp_of
+from server.core.positions import (
+    CLOCKS_APART_MS,
+    Position,
+    last_position,
+    make_position,
+    timestamp_of,
+)
 from server.core.queries import ListQuery
 from server.core.revisions import Revision
 from server.core.state import Unread
 
-SKEW_MS = 120_000
-"""By which two servers' clocks may disagree, and a list's run ahead of the time."""
+SKEW_MS = CLOCKS_APART_MS
+"""By which a list's clock may run ahead of the time, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser import find_chromium
 from tests.handlers.conftest import ALICE, RawServer
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Page</title><pre id="out"></pre><script>
@@ -40,15 +40,6 @@ main().then(
   (error) => { document.getElementById("out").textContent = JSON.stringify({error: `${error}`}); },
 );
 </script>"""
-
-
-def chromium() -> str:
-    """The browser's program."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        found = shutil.which(name)
-        if found:
-            return found
-    pytest.fail("no browser: install the package chromium", pytrace=False)
 
 
 class Browser:
@@ -85,7 +76,7 @@ class Browser:
         values = {"user": json.dumps(ALICE), "root": json.dumps(self._root), "script": script}
         self._page = (PAGE % values).encode()
         command = [
-            chromium(),
+            find_chromium(),
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",

@@ -2,7 +2,7 @@
 
 The stream is opened and read as plain commands (``aggregate``, ``getMore``):
 they are the same with both drivers, which differ in their change streams, and
-a whole batch is decoded at a time. The database names with each batch the
+a whole batch comes at a time. The database names with each batch the
 token from which a new stream goes on (``postBatchResumeToken``).
 """
 
@@ -25,7 +25,7 @@ from server.storage.mongo.driver import (
 from server.storage.mongo.schema import REVISIONS
 
 BATCH = 500
-"""Changes that are decoded at a time: others want the event loop too."""
+"""Changes that come at a time: others want the event loop too."""
 
 AWAIT_MS = 1000
 """How long the database waits for a change before it answers that there is none."""
