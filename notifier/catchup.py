@@ -139,7 +139,7 @@ class _Run:
             "path": self._subscription.topic.uri,
             "mode": mode,
             "cursor": None if mode == "waiting" else spell_cursor(ground.clock.position),
-            "floor": None if mode == "waiting" else spell_cursor(ground.clock.floor),
+            "floor": None if mode == "waiting" else spell_cursor(ground.clock.oldest),
         }
         await self._send("subscribed", members)
         # Not before: who is stopped while waiting for room has said nothing.
@@ -188,8 +188,8 @@ class _Run:
         subscription = self._subscription
         rights, before = ground.rights, subscription.rights
         assert rights is not None
-        if position < ground.clock.floor or position > ground.clock.position:
-            return "floor" if position < ground.clock.floor else "ahead"
+        if position < ground.clock.oldest or position > ground.clock.position:
+            return "floor" if position < ground.clock.oldest else "ahead"
         if before is not None and before.sight != rights.sight:
             return "permissions-changed"
         if not first:
@@ -247,7 +247,7 @@ class _Run:
         """
         begun = self._begun
         if begun is not None and begun.pages:
-            kept = ground.clock.floor <= begun.position <= ground.clock.position
+            kept = ground.clock.oldest <= begun.position <= ground.clock.position
             if kept and begun.mark is not None and begun.sight == _sight(ground):
                 return
             self._pages_lost = True
@@ -304,7 +304,7 @@ def check_cursor(position: int, ground: Ground) -> None:
         CursorExpired: If it is below the floor, or ahead of the server.
     """
     clock = ground.clock
-    if clock.floor <= position <= clock.position:
+    if clock.oldest <= position <= clock.position:
         return
-    reason = "floor" if position < clock.floor else "ahead"
-    raise CursorExpired(reason, spell_cursor(clock.position), spell_cursor(clock.floor))
+    reason = "floor" if position < clock.oldest else "ahead"
+    raise CursorExpired(reason, spell_cursor(clock.position), spell_cursor(clock.oldest))

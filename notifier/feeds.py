@@ -150,5 +150,5 @@ class FeedReader:
 
 def _expired(ground: Ground) -> CursorExpired:
     clock = ground.clock
-    cursor, floor = spell_cursor(clock.position), spell_cursor(clock.floor)
+    cursor, floor = spell_cursor(clock.position), spell_cursor(clock.oldest)
     return CursorExpired("permissions-changed", cursor, floor)

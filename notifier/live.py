@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from notifier.grounds import Surveyor
 from notifier.hub import Hub
 from notifier.messages import Options
 from notifier.outbox import Outbox, Transport
-from notifier.pump import Pump
+from notifier.pump import Pump, Watcher
 from notifier.session import SessionLimits
 from notifier.streams import EventStream
 from notifier.topics import Topic
@@ -103,8 +103,10 @@ class Live:
         options: LiveOptions,
         identify: Identify,
         resolve: Resolve,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         """Make it; nothing runs before ``start``."""
+        self._watchers = watchers
         self.storage = storage
         self.options = options
         self.identify = identify
@@ -132,7 +134,7 @@ class Live:
         feed = await self.storage.feed()
         self.hub.at = feed.at
         self._feed = feed
-        self.pump = Pump(feed, self.hub, self.flush)
+        self.pump = Pump(feed, self.hub, self.flush, self._watchers)
         self._tasks = [
             asyncio.ensure_future(self.pump.run()),
             asyncio.ensure_future(self._tick()),

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from notifier.hub import Hub
 from server.core.errors import Unavailable
+from server.core.revisions import Revision
 from server.storage.base import Change, Feed, Gap
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,22 @@ _TURN_SECONDS = 0.02
 """The same: a change may have thousands of subscribers."""
 
 
+class Watcher(Protocol):
+    """Is told of every change in one bucket, in the order of the commits.
+
+    Attributes:
+        bucket: id of the bucket; None for all of them.
+    """
+
+    bucket: str | None
+
+    def tell(self, revision: Revision) -> None:
+        """Something was done; must not wait."""
+
+    def lose(self) -> None:
+        """Some changes will never be told: forget what depends on them."""
+
+
 class Pump:
     """Reads the feed for ever.
 
@@ -27,14 +45,22 @@ class Pump:
         well: whether the last reading of the feed succeeded.
     """
 
-    def __init__(self, feed: Feed, hub: Hub, flush: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        hub: Hub,
+        flush: Callable[[], None],
+        watchers: Sequence[Watcher] = (),
+    ) -> None:
         """Begin; nothing is read before ``run``.
 
         Args:
             feed: of the storage.
             hub: that is told.
             flush: called after each batch, when everybody was told.
+            watchers: are told before the hub.
         """
+        self._watchers = watchers
         self._feed = feed
         self._hub = hub
         self._flush = flush
@@ -52,16 +78,21 @@ class Pump:
                 continue
             except Gap:
                 logger.warning("changes were missed: all subscriptions catch up from the log")
-                self._hub.forget_past(self._feed.at)
+                self._forget_past(self._feed.at)
                 continue
             except Unavailable as error:
                 self._complain("the changes cannot be read: %s", error)
             except Exception:
                 # A change that cannot be told must not silence all that follow.
                 logger.exception("the changes cannot be told")
-                self._hub.forget_past(self._read_at)
+                self._forget_past(self._read_at)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS[1])
+
+    def _forget_past(self, at: int) -> None:
+        for watcher in self._watchers:
+            watcher.lose()
+        self._hub.forget_past(at)
 
     def _complain(self, line: str, error: Exception) -> None:
         if self.well:
@@ -84,6 +115,9 @@ class Pump:
         clock = asyncio.get_running_loop().time
         end = clock() + _TURN_SECONDS
         for told, change in enumerate(changes, 1):
+            for watcher in self._watchers:
+                if watcher.bucket is None or watcher.bucket == change.bucket:
+                    watcher.tell(change.revision)
             self._hub.route(change)
             if clock() >= end:
                 return told

@@ -59,10 +59,17 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """PATCH: change what the object holds."""
+    """PATCH: change what the object holds.
+
+    Attributes:
+        target: the object.
+        patch: what is changed.
+        secret: what is stored beside it and never told; None leaves what there is.
+    """
 
     target: Target
     patch: Patch
+    secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +120,12 @@ class Ensure:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Remove buckets; begin a new epoch if none is left then.
+    """Remove what lies at the root; begin a new epoch if nothing is left there then.
 
     Its verdict is whether the new epoch has begun.
 
     Attributes:
-        uris: of buckets.
+        uris: of buckets, accounts and API keys.
         epoch: the new one: a name unlike any before.
     """
 
@@ -219,5 +226,5 @@ def _uris_of(part: Part) -> list[str]:
 
 def _chain_uris(path: ObjectPath) -> list[str]:
     above = [step.uri for step in path.chain]
-    # The root's clock moves with the bucket's own object, and only with it.
+    # The root's clocks move with what lies in it, and only with that.
     return [ROOT, *above] if len(above) == 1 else above

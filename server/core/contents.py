@@ -8,7 +8,7 @@ from server.core.envelopes import parse_envelope, spell_value
 from server.core.errors import Detail, InvalidParameters, TooLarge, invalid
 from server.core.json_text import HugeInteger, dump_json
 from server.core.objects import Permissions
-from server.core.paths import invalid_id, is_valid_id
+from server.core.paths import ALL_KINDS, invalid_id, is_valid_id
 from server.core.permissions import EVERYONE, GRANTABLE
 from server.core.positions import TIMESTAMP_MAX
 
@@ -33,6 +33,7 @@ class Content:
             ``check_same_id`` whether it is the one of the URL.
         date: the ``last_modified`` in ``data``, in ms.
         permissions: as sent, duplicates dropped; None if not given.
+        secret: what is stored beside it and never told; None leaves what there is.
     """
 
     fields: Mapping[str, Any] | None = None
@@ -40,6 +41,7 @@ class Content:
     id: Any = NO_ID
     date: int | None = None
     permissions: Permissions | None = None
+    secret: str | None = None
 
 
 NOTHING = Content()
@@ -85,16 +87,17 @@ def without_assigned(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in ("id", "last_modified")}
 
 
-def check_new_id(value: Any) -> str:
+def check_new_id(value: Any, kind: str = "record") -> str:
     """The id that a body gives to a new object.
 
     Args:
         value: ``Content.id``; not ``NO_ID``.
+        kind: of the object.
 
     Raises:
         InvalidParameters: If it cannot name an object.
     """
-    if not isinstance(value, str) or not is_valid_id(value):
+    if not isinstance(value, str) or not is_valid_id(value, ALL_KINDS[kind].ids):
         raise invalid_id()
     return value
 

@@ -37,7 +37,7 @@ from server.core.json_text import dump_json
 from server.core.judge import Chain, Judge
 from server.core.objects import Permissions, StoredObject
 from server.core.patches import apply_patch
-from server.core.paths import ROOT, ObjectPath, invalid_id, object_path
+from server.core.paths import ROOT, ROOT_LISTS, ObjectPath, invalid_id, object_path
 from server.core.permissions import Actor, read_permission, refuse
 from server.core.positions import spell_etag, timestamp_of
 from server.core.preconditions import ANY, is_refused
@@ -123,12 +123,12 @@ class Decider:
         if not self._may_replace(target, chain):
             raise refuse(actor)
         self._check(target, current, chain)
-        acl = self._own(actor, content.permissions or current.acl)
+        acl = self._own(actor, path, content.permissions or current.acl)
         if content.fields is None:
             fields = without_assigned(current.data)
-            body = Body(fields, dump_json(fields), acl)
+            body = Body(fields, dump_json(fields), acl, secret=content.secret)
         else:
-            body = Body(content.fields, content.text, acl, content.date)
+            body = Body(content.fields, content.text, acl, content.date, content.secret)
         changed = self._effects(actor).change(path, current, body)
         writable = self.judge.is_named_writer(actor, changed)
         return Outcome(changed, before=current, writable=writable)
@@ -152,7 +152,8 @@ class Decider:
         rest = dump_json(fields)
         check_size(rest)
         acl = current.acl if patched.permissions is None else patched.permissions
-        body = Body(fields, rest, self._own(target.actor, acl), date)
+        acl = self._own(target.actor, path, acl)
+        body = Body(fields, rest, acl, date, write.secret)
         changed = self._effects(target.actor).change(path, current, body)
         writable = self.judge.is_named_writer(target.actor, changed)
         return Outcome(changed, before=current, writable=writable, sent=patched.sent)
@@ -187,16 +188,15 @@ class Decider:
                 self._make(actor, step, NOTHING)
 
     def _flush(self, write: Flush) -> bool:
-        """Remove buckets; True once none is left and the new epoch has begun."""
+        """Remove objects; True once none is left and the new epoch has begun."""
         effects = Effects(self.state, "", self.now)
         for uri in write.uris:
             path = object_path(uri)
             current = self.state.live(path)
             if current is not None:
                 effects.remove(path, current)
-        root = self.state.get(ROOT)
-        assert root is not None
-        if any(self.state.clock_of(ROOT, plural).live for plural in root.clocks):
+        self.state.require((ROOT,))
+        if any(self.state.clock_of(ROOT, plural).live for plural in ROOT_LISTS):
             return False
         self.state.renew(write.epoch)
         return True
@@ -229,16 +229,17 @@ class Decider:
     def _make(self, actor: Actor, path: ObjectPath, content: Content) -> Outcome:
         if not path.valid:
             raise invalid_id()
-        acl = self._own(actor, content.permissions or {})
-        body = Body(content.fields or {}, content.text, acl, content.date)
+        acl = self._own(actor, path, content.permissions or {})
+        body = Body(content.fields or {}, content.text, acl, content.date, content.secret)
         made = self._effects(actor).make(path, body)
         return Outcome(made, created=True, writable=self.judge.is_named_writer(actor, made))
 
-    def _own(self, actor: Actor, acl: Permissions) -> Permissions:
+    def _own(self, actor: Actor, path: ObjectPath, acl: Permissions) -> Permissions:
         """The ACL with its writer in it, where the settings say so."""
         acl = {name: principals for name, principals in acl.items() if principals}
         writers = acl.get("write", ())
-        if self.judge.rules.explicit_permissions and actor.owner not in writers:
+        owns = path.kind.is_shared and self.judge.rules.explicit_permissions
+        if owns and actor.owner not in writers:
             acl["write"] = (*writers, actor.owner)
         return acl
 

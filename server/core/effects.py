@@ -31,12 +31,14 @@ class Body:
         rest: the JSON text of ``fields``.
         acl: its permissions.
         date: the client's ``last_modified`` in ms, None for the server's.
+        secret: see ``StoredObject``; None leaves what there is.
     """
 
     fields: Mapping[str, Any]
     rest: bytes
     acl: Permissions
     date: int | None = None
+    secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +57,24 @@ class Effects:
 
     def make(self, path: ObjectPath, body: Body) -> StoredObject:
         """Make an object that does not exist; a tombstone is replaced."""
-        position, modified = self._advance(path, body.date, live=1)
+        position, modified = self._advance(path, body.date)
         made = self._build(path, body, position, modified)
         if path.kind.children:
             made = replace(made, clocks=self._make_clocks(path))
         self.state.put(made)
+        self._count(path, 1, len(made.json))
         self._log(path, "create", None, made)
         return made
 
     def change(self, path: ObjectPath, current: StoredObject, body: Body) -> StoredObject:
         """Replace what an object holds."""
         date = _later(body.date, current)
-        position, modified = self._advance(path, date, live=0)
+        position, modified = self._advance(path, date)
         made = self._build(path, body, position, modified)
-        made = replace(made, clocks=current.clocks) if current.clocks else made
+        secret = current.secret if body.secret is None else body.secret
+        made = replace(made, clocks=current.clocks, secret=secret)
         self.state.put(made)
+        self._count(path, 0, len(made.json) - len(current.json))
         self._log(path, "update", current, made)
         return made
 
@@ -77,7 +82,8 @@ class Effects:
         self, path: ObjectPath, current: StoredObject, date: int | None = None
     ) -> StoredObject:
         """Replace an object by its tombstone."""
-        position, modified = self._advance(path, _later(date, current), live=-1)
+        took = self._take_along(path)
+        position, modified = self._advance(path, _later(date, current))
         tombstone = StoredObject(
             path.uri,
             modified,
@@ -88,8 +94,33 @@ class Effects:
             clocks=current.clocks,
         )
         self.state.put(tombstone)
-        self._log(path, "delete", current, tombstone)
+        self._count(path, -1, -len(current.json))
+        self._log(path, "delete", current, tombstone, took)
         return tombstone
+
+    def _take_along(self, path: ObjectPath) -> int:
+        """Count what lies in an object no more among what lies in its bucket."""
+        if path.kind.name == "bucket":
+            # Nothing is left of it; its clocks begin anew.
+            feed = self.state.clock_of(path.uri, FEED)
+            self.state.set_clock(path.uri, FEED, replace(feed, live=0, size=0))
+            return sum(self.state.clock_of(path.uri, one).live for one in path.kind.children)
+        if not path.kind.children:
+            return 0
+        records = self.state.clock_of(path.uri, path.kind.children[0])
+        self._add(path.bucket_uri, FEED, -records.live, -records.size)
+        return records.live
+
+    def _count(self, path: ObjectPath, live: int, size: int) -> None:
+        """Count an effect in its list, and in its bucket."""
+        self._add(path.list.parent_uri, path.kind.plural, live, size)
+        if path.kind.name != "bucket":
+            self._add(path.bucket_uri, FEED, live if path.kind.name == "record" else 0, size)
+
+    def _add(self, uri: str, plural: str, live: int, size: int) -> None:
+        clock = self.state.clock_of(uri, plural)
+        counted = replace(clock, live=clock.live + live, size=clock.size + size)
+        self.state.set_clock(uri, plural, counted)
 
     def _build(
         self, path: ObjectPath, body: Body, position: Position, modified: int
@@ -103,10 +134,11 @@ class Effects:
             acl=body.acl,
             readers=readers_of(path.kind.name, body.acl),
             members=None if members is None else tuple(members),
+            secret=body.secret or "",
             fields={"id": path.id, "last_modified": modified, **body.fields},
         )
 
-    def _advance(self, path: ObjectPath, date: int | None, *, live: int) -> tuple[Position, int]:
+    def _advance(self, path: ObjectPath, date: int | None) -> tuple[Position, int]:
         """Move the list's clock; the position and ``last_modified`` of the write."""
         clock = self.state.clock(path.list)
         if date is None:
@@ -114,7 +146,7 @@ class Effects:
             modified = timestamp_of(position)
         else:
             position, modified = dated_position(clock.position, date, self.now)
-        moved = Clock(position, clock.floor, clock.live + live)
+        moved = replace(clock, position=position)
         self.state.set_clock(path.list.parent_uri, path.kind.plural, moved)
         return position, modified
 
@@ -130,12 +162,16 @@ class Effects:
         return clocks
 
     def _log(
-        self, path: ObjectPath, action: Action, before: StoredObject | None, after: StoredObject
+        self,
+        path: ObjectPath,
+        action: Action,
+        before: StoredObject | None,
+        after: StoredObject,
+        took: int = 0,
     ) -> None:
-        bucket_uri = path.chain[0].uri
-        feed = self.state.clock_of(bucket_uri, FEED)
+        feed = self.state.clock_of(path.bucket_uri, FEED)
         seq = next_position(feed.position, self.now)
-        self.state.set_clock(bucket_uri, FEED, Clock(seq, feed.floor, feed.live))
+        self.state.set_clock(path.bucket_uri, FEED, replace(feed, position=seq))
         self.state.append(
             Revision(
                 uri=path.uri,
@@ -154,6 +190,7 @@ class Effects:
                 readers=() if after.deleted else after.readers,
                 readers_before=before.readers if before else (),
                 touched=_touched(path, before, after),
+                took=took,
             )
         )
 
@@ -162,6 +199,10 @@ def _touched(path: ObjectPath, before: StoredObject | None, after: StoredObject)
     """Principals whose memberships an effect changed."""
     if path.kind.name == "bucket" and after.deleted:
         return (ROOT,)
+    if not path.kind.is_shared:
+        # Neither has members.
+        is_other = before is not None and before.secret != after.secret
+        return (path.uri,) if is_other else ()
     former = set(before.members or ()) if before else set()
     return tuple(sorted(former ^ set(after.members or ())))
 

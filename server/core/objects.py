@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from server.core.json_text import load_json
-from server.core.paths import FEED, KINDS, ROOT, ROOT_LISTS, ObjectPath, object_path
+from server.core.paths import ALL_KINDS, FEED, ROOT, ROOT_LISTS, ObjectPath, object_path
 from server.core.positions import make_position, timestamp_of
 
 Permissions = Mapping[str, tuple[str, ...]]
@@ -18,12 +18,22 @@ class Clock:
     Attributes:
         position: of the last change in the list.
         floor: what stands at or below it does not exist.
-        live: how many objects exist, tombstones left out.
+        live: how many objects exist, tombstones left out; of everything in a
+            bucket, how many records.
+        size: bytes of the texts of those objects; of everything in a bucket, of all.
+        kept: the log is complete only above it: retention has taken what was below.
     """
 
     position: int
     floor: int = 0
     live: int = 0
+    size: int = 0
+    kept: int = 0
+
+    @property
+    def oldest(self) -> int:
+        """Position below which nothing can be resumed from, or read as it was."""
+        return max(self.floor, self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,8 @@ class StoredObject:
         clocks: of the lists it contains, by plural; a tombstone keeps them. A bucket's
             ``changes`` is the clock of everything in it.
         epoch: of the root: changes when everything is flushed.
+        secret: what only the server knows of it, such as the hash of a password:
+            in no text, and in no log.
         fields: ``json``, parsed, where whoever made the object had it at hand.
     """
 
@@ -56,6 +68,7 @@ class StoredObject:
     members: tuple[str, ...] | None = None
     clocks: Mapping[str, Clock] = field(default_factory=dict)
     epoch: str = ""
+    secret: str = field(default="", repr=False)
     fields: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -116,7 +129,7 @@ def make_tombstone_json(object_id: str, last_modified: int) -> bytes:
 def make_root(now: int, epoch: str) -> StoredObject:
     """The root document of a new database."""
     position = make_position(now)
-    clocks = {plural: Clock(position) for plural in ROOT_LISTS}
+    clocks = {plural: Clock(position) for plural in (*ROOT_LISTS, FEED)}
     return StoredObject(ROOT, now, position, b"{}", clocks=clocks, epoch=epoch)
 
 
@@ -127,7 +140,7 @@ def make_clocks(kind_name: str, now: int, old: StoredObject | None) -> Mapping[s
     lists held, log included, is left below the floor. The new start lies above
     the old clock, so that a reader of the old list notices.
     """
-    plurals = KINDS[kind_name].children + ((FEED,) if kind_name == "bucket" else ())
+    plurals = ALL_KINDS[kind_name].children + ((FEED,) if kind_name == "bucket" else ())
     former = old.clocks if old else {}
     return {plural: _restart(former.get(plural), now) for plural in plurals}
 

@@ -1,7 +1,7 @@
 """The table of kinds, and the URIs of lists and objects.
 
-Everything that varies by kind (bucket, collection, group, record) is a row of
-``KINDS``. An object's URI is its key in the storage; a list's URI is its
+Everything that varies by kind (bucket, collection, group, record; account, API
+key) is a row of ``ALL_KINDS``. An object's URI is its key in the storage; a list's URI is its
 parent's URI and the kind's plural.
 """
 
@@ -16,10 +16,11 @@ ROOT = "/"
 """URI of the document that holds the clocks of the root lists; also its bucket."""
 
 FEED = "changes"
-"""Plural under which a bucket keeps the clock of everything in it."""
+"""Plural under which a bucket, and the root, keeps the clock of everything in it."""
 
 ID_MAX_LENGTH = 1024
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
+_ACCOUNT_ID = re.compile(r"[a-zA-Z0-9][+.@a-zA-Z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,19 @@ class Kind:
         plural: the segment of the URI.
         parent: name of the kind that contains it, None at the root.
         children: plurals of the lists that an object of this kind contains.
+        ids: what an id looks like.
     """
 
     name: str
     plural: str
     parent: str | None
     children: tuple[str, ...]
+    ids: re.Pattern[str] = _ID
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether who makes one owns it, and may share it; else it says itself whose it is."""
+        return self.name in KINDS
 
 
 KINDS = {
@@ -48,10 +56,20 @@ KINDS = {
         Kind("record", "records", "collection", ()),
     )
 }
+"""What is stored for its users' sake: buckets, and what lies in them."""
 
-ROOT_LISTS = tuple(kind.plural for kind in KINDS.values() if kind.parent is None)
+ALL_KINDS = KINDS | {
+    kind.name: kind
+    for kind in (
+        Kind("account", "accounts", None, (), _ACCOUNT_ID),
+        Kind("api_key", "api-keys", None, ()),
+    )
+}
+"""Those, and what tells who the users are; it lies in the bucket ``/``."""
 
-_BY_PLURAL = {kind.plural: kind for kind in KINDS.values()}
+ROOT_LISTS = tuple(kind.plural for kind in ALL_KINDS.values() if kind.parent is None)
+
+_BY_PLURAL = {kind.plural: kind for kind in ALL_KINDS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +128,30 @@ class ObjectPath:
 
     @property
     def bucket(self) -> str:
-        """Id of the bucket that it lies in; a bucket's own id for a bucket."""
-        return self.list.ancestors[0].id if self.list.ancestors else self.id
+        """Id of the bucket that it lies in; for a bucket its own, for an account ``/``."""
+        top = self.chain[0]
+        return top.id if top.kind.name == "bucket" else ROOT
+
+    @property
+    def bucket_uri(self) -> str:
+        """URI of the document that holds the clock of everything in that bucket."""
+        top = self.chain[0]
+        return top.uri if top.kind.name == "bucket" else ROOT
 
     @property
     def valid(self) -> bool:
         """Whether all ids in it are well formed."""
-        return self.list.valid and is_valid_id(self.id)
+        return self.list.valid and is_valid_id(self.id, self.kind.ids)
 
 
-def is_valid_id(object_id: str) -> bool:
-    """Whether it may name an object."""
-    return len(object_id) <= ID_MAX_LENGTH and _ID.fullmatch(object_id) is not None
+def is_valid_id(object_id: str, pattern: re.Pattern[str] = _ID) -> bool:
+    """Whether it may name an object.
+
+    Args:
+        object_id: as it was sent.
+        pattern: of its kind.
+    """
+    return len(object_id) <= ID_MAX_LENGTH and pattern.fullmatch(object_id) is not None
 
 
 def invalid_id() -> InvalidParameters:
@@ -176,5 +206,5 @@ def object_path(uri: str) -> ObjectPath:
 
 
 def bucket_of(uri: str) -> str:
-    """Id of the bucket that an object's URI lies in, ``/`` for the root."""
-    return uri.split("/", 3)[2] if uri != ROOT else ROOT
+    """Id of the bucket that an object's URI lies in, ``/`` for the root and what lies there."""
+    return uri.split("/", 3)[2] if uri.startswith("/buckets/") else ROOT

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from server.core.errors import EndpointMissing, Forbidden, MissingAuth, SyncError
 from server.core.objects import Permissions, StoredObject
-from server.core.paths import KINDS, ObjectPath, parse_path
+from server.core.paths import ALL_KINDS, ObjectPath, parse_path
 
 EVERYONE = "system.Everyone"
 AUTHENTICATED = "system.Authenticated"
@@ -39,6 +39,12 @@ _INHERITANCE: dict[str, dict[str, tuple[str, ...]]] = {
         "collection": ("write", "read"),
         "record": ("write", "read"),
     },
+    "account:create": {},
+    "account:write": {"account": ("write",)},
+    "account:read": {"account": ("write", "read")},
+    "api_key:create": {},
+    "api_key:write": {"api_key": ("write",)},
+    "api_key:read": {"api_key": ("write", "read")},
 }
 
 GRANTABLE: Mapping[str, tuple[str, ...]] = {
@@ -46,8 +52,29 @@ GRANTABLE: Mapping[str, tuple[str, ...]] = {
     "collection": ("write", "read", "record:create"),
     "group": ("write", "read"),
     "record": ("write", "read"),
+    "account": ("write", "read"),
+    "api_key": (),
 }
 """The permissions that an object's own ACL may name, by kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A part of what somebody may do, to which a credential is limited.
+
+    Attributes:
+        uri: of an object, with all that lies in it, or of a list; ``/`` for everything.
+        writes: whether it may be changed, too.
+    """
+
+    uri: str
+    writes: bool
+
+    def covers(self, path: str, *, writes: bool) -> bool:
+        """Whether a request of a path lies within it."""
+        if writes and not self.writes:
+            return False
+        return self.uri == "/" or path == self.uri or path.startswith(self.uri + "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +84,23 @@ class Actor:
     Attributes:
         user_id: ``policy:id``; empty for an anonymous one.
         principals: what ACLs may call them, groups left out.
+        scopes: to which their credential is limited; None for no limit.
+        expires: when their credential does, in seconds since 1970; None for never.
+        source: URI of the object that their credential was checked against, such as
+            an account: when that changes, they are to be asked again. Empty for none.
     """
 
     user_id: str
     principals: frozenset[str]
+    scopes: tuple[Scope, ...] | None = None
+    expires: float | None = None
+    source: str = ""
+
+    def may_ask(self, path: str, *, writes: bool) -> bool:
+        """Whether their credential is for a path at all; permissions come after it."""
+        if self.scopes is None:
+            return True
+        return any(scope.covers(path, writes=writes) for scope in self.scopes)
 
     @property
     def owner(self) -> str:
@@ -123,7 +163,7 @@ def readers_of(kind: str, acl: Permissions) -> tuple[str, ...]:
     """Principals that an object's own ACL lets see the object."""
     if not acl:
         return ()
-    permission = ATTRIBUTES if KINDS[kind].children else "read"
+    permission = ATTRIBUTES if ALL_KINDS[kind].children else "read"
     names: dict[str, None] = {}
     for one in _rule(kind, permission)[kind]:
         names.update(dict.fromkeys(acl.get(one, ())))
@@ -132,7 +172,7 @@ def readers_of(kind: str, acl: Permissions) -> tuple[str, ...]:
 
 def read_permission(kind: str) -> str:
     """The permission that GET of an object needs."""
-    return ATTRIBUTES if KINDS[kind].children else "read"
+    return ATTRIBUTES if ALL_KINDS[kind].children else "read"
 
 
 def granting(
@@ -163,7 +203,7 @@ def expand(kind: str, own: Iterable[str]) -> list[str]:
         holder, _, permission = name.partition(":")
         if holder == kind and held & set(_INHERITANCE[name].get(kind, ())):
             held.add(permission)
-    for child in KINDS[kind].children:
+    for child in ALL_KINDS[kind].children:
         name = f"{child[:-1]}:create"
         if held & set(_INHERITANCE[name].get(kind, ())):
             held.add(name)

@@ -172,10 +172,10 @@ def check_cursor(query: ListQuery, clock: Clock) -> None:
         CursorExpired: If it is not.
     """
     cursor = query.cursor
-    if cursor is None or clock.floor <= cursor <= clock.position:
+    if cursor is None or clock.oldest <= cursor <= clock.position:
         return
-    reason = "floor" if cursor < clock.floor else "ahead"
-    raise CursorExpired(reason, spell_cursor(clock.position), spell_cursor(clock.floor))
+    reason = "floor" if cursor < clock.oldest else "ahead"
+    raise CursorExpired(reason, spell_cursor(clock.position), spell_cursor(clock.oldest))
 
 
 def _gather(arguments: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

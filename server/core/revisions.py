@@ -29,7 +29,9 @@ class Revision:
         readers: principals that its own ACL let see it after.
         readers_before: and before.
         touched: principals whose memberships it changed: those a group gained or
-            lost; ``/`` for the deletion of a bucket, whose groups end with it.
+            lost; ``/`` for the deletion of a bucket, whose groups end with it. Of an
+            account or API key its own URI, if whoever used it has to be asked again.
+        took: how many objects went with the one that was deleted.
     """
 
     uri: str
@@ -48,3 +50,4 @@ class Revision:
     readers: tuple[str, ...]
     readers_before: tuple[str, ...]
     touched: tuple[str, ...] = ()
+    took: int = 0

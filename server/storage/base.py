@@ -52,7 +52,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Which entries of the log are wanted: those in a range, in their order.
+    """Which entries of the log are wanted: those in a range, in their order or from its end.
 
     Attributes:
         scope: a list, whose order is ``position``; or the id of a bucket, whose
@@ -67,6 +67,7 @@ class LogPage:
         uri: if given, only entries of this object.
         texts: whether ``json`` and ``before`` are wanted; else they are
             ``b""``, and ``before`` is None where there was nothing.
+        descending: whether the last comes first.
     """
 
     scope: ListPath | str
@@ -77,6 +78,7 @@ class LogPage:
     readers: Collection[str] | None = None
     uri: str | None = None
     texts: bool = True
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,11 @@ class Change:
 
     at: int
     revision: Revision
+
+    @property
+    def bucket(self) -> str:
+        """Id of the bucket that it was done in: known without a look at the rest."""
+        return self.revision.bucket
 
 
 class Gap(Exception):
@@ -217,6 +224,32 @@ class Storage(Protocol):
 
     async def claim(self, nonce: str, seconds: int) -> bool:
         """Use up a nonce; False if it was used in the last ``seconds``."""
+
+    async def keep(self, name: str, value: str, seconds: int | None) -> None:
+        """Keep a text under a name, for all processes; one kept before is replaced.
+
+        Args:
+            name: unlike any nonce.
+            value: the text.
+            seconds: after which it is forgotten; None for never.
+
+        Raises:
+            Unavailable: If the database cannot be reached.
+        """
+
+    async def kept(self, name: str) -> str | None:
+        """The text that is kept under a name; None without one.
+
+        Raises:
+            Unavailable: If the database cannot be reached.
+        """
+
+    async def take(self, name: str) -> str | None:
+        """The same, and forget it: of two who take it at once one gets it.
+
+        Raises:
+            Unavailable: If the database cannot be reached.
+        """
 
     async def check(self) -> bool:
         """Whether it can be read and written, and its clock is right."""

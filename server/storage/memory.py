@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import logging
+import math
 import secrets
 import time
 from collections import defaultdict
@@ -75,6 +76,7 @@ class MemoryStorage:
         self._lock = asyncio.Lock()
         self._secrets: dict[str, str] = {}
         self._nonces: dict[str, float] = {}
+        self._notes: dict[str, tuple[str, float]] = {}
         self._log = MemoryLog()
 
     @property
@@ -137,6 +139,25 @@ class MemoryStorage:
             return False
         self._nonces[nonce] = now + seconds
         return True
+
+    async def keep(self, name: str, value: str, seconds: int | None) -> None:
+        """Keep a text; see ``Storage``."""
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        self._notes[name] = value, until
+
+    async def kept(self, name: str) -> str | None:
+        """The text that is kept; see ``Storage``."""
+        value, until = self._notes.get(name, ("", 0.0))
+        if until > time.monotonic():
+            return value
+        self._notes.pop(name, None)
+        return None
+
+    async def take(self, name: str) -> str | None:
+        """The same, and forget it; see ``Storage``."""
+        value = await self.kept(name)
+        self._notes.pop(name, None)
+        return value
 
     async def check(self) -> bool:
         """Always true: it is this process."""

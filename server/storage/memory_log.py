@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from server.core.paths import ListPath
@@ -81,8 +81,15 @@ class LogView:
         """Entries of the log."""
         allowance = of_log(page)
         found: list[Revision] = []
-        for revision in self._range(page.scope, page.after):
-            if _order(revision, page.scope) > page.upto or allowance.is_spent:
+        entries: Iterable[Revision] = self._range(page.scope, page.after)
+        if page.descending:
+            entries = reversed(list(entries))
+        for revision in entries:
+            if allowance.is_spent:
+                break
+            if _order(revision, page.scope) > page.upto:
+                if page.descending:
+                    continue
                 break
             if _is_wanted(revision, page):
                 found += allowance.take([revision if page.texts else _without_texts(revision)])

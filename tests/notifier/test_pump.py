@@ -1,12 +1,12 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from notifier import pump as pump_module
 from notifier.hub import Hub
-from notifier.pump import Pump
+from notifier.pump import Pump, Watcher
 from server.core.errors import Unavailable
 from server.core.permissions import Rules
 from server.core.revisions import Revision
@@ -55,17 +55,36 @@ class WatchedHub(Hub):
         self.told.append(("gap", at))
 
 
-def change(at: int) -> Change:
-    uri = "/buckets/b/collections/c/records/r"
-    list_uri = "/buckets/b/collections/c/records"
+def change(at: int, bucket: str = "b") -> Change:
+    uri = f"/buckets/{bucket}/collections/c/records/r"
+    list_uri = f"/buckets/{bucket}/collections/c/records"
     revision = Revision(
-        uri, list_uri, "b", at, at, "create", "u", at, at, None, b"{}", {}, {}, (), ()
+        uri, list_uri, bucket, at, at, "create", "u", at, at, None, b"{}", {}, {}, (), ()
     )
     return Change(at, revision)
 
 
-async def run(feed: ScriptedFeed, hub: WatchedHub, flush: Callable[[], Any] = lambda: None) -> Pump:
-    pump = Pump(feed, hub, flush)
+class Listener:
+    """Notes what it is told."""
+
+    def __init__(self, bucket: str | None = None) -> None:
+        self.bucket = bucket
+        self.told: list[object] = []
+
+    def tell(self, revision: Revision) -> None:
+        self.told.append(revision.seq)
+
+    def lose(self) -> None:
+        self.told.append("lost")
+
+
+async def run(
+    feed: ScriptedFeed,
+    hub: WatchedHub,
+    flush: Callable[[], Any] = lambda: None,
+    watchers: Sequence[Watcher] = (),
+) -> Pump:
+    pump = Pump(feed, hub, flush, watchers)
     task = asyncio.ensure_future(pump.run())
     await asyncio.wait_for(feed.ended.wait(), 5)
     task.cancel()
@@ -115,6 +134,17 @@ async def test_gap_makes_everybody_catch_up(expected_logs: ExpectedLogs) -> None
     feed, hub = ScriptedFeed([change(1)], Gap(), [change(2)]), WatchedHub()
     await run(feed, hub)
     assert hub.told == [1, ("gap", 1000), 2]
+
+
+async def test_watchers_are_told_of_what_is_done_in_their_bucket_and_of_gaps(
+    expected_logs: ExpectedLogs,
+) -> None:
+    expected_logs("changes were missed")
+    feed = ScriptedFeed([change(1), change(2, "other")], Gap(), [change(3)])
+    everything, one = Listener(), Listener("other")
+    await run(feed, WatchedHub(), watchers=[everything, one])
+    assert everything.told == [1, 2, "lost", 3]
+    assert one.told == [2, "lost"]
 
 
 async def test_change_that_cannot_be_told_does_not_silence_what_follows(

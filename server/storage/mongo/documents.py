@@ -46,6 +46,8 @@ def encode_object(stored: StoredObject) -> Document:
         shadow = make_shadow(stored.data, len(stored.json))
         if shadow is not None:
             document["q"] = shadow
+    if stored.secret:
+        document["secret"] = stored.secret
     if stored.clocks:
         document["clocks"] = encode_clocks(stored.clocks)
         # Somebody has to look whether its lists hold what is not there any more. Not those of the
@@ -72,7 +74,13 @@ def encode_clocks(clocks: Mapping[str, Clock]) -> Document:
 
 
 def _encode_clock(clock: Clock) -> Document:
-    return {"pos": Int64(clock.position), "floor": Int64(clock.floor), "live": Int64(clock.live)}
+    return {
+        "pos": Int64(clock.position),
+        "floor": Int64(clock.floor),
+        "live": Int64(clock.live),
+        "size": Int64(clock.size),
+        "kept": Int64(clock.kept),
+    }
 
 
 def decode_object(document: Document) -> StoredObject:
@@ -93,6 +101,7 @@ def decode_object(document: Document) -> StoredObject:
         None if members is None else tuple(members),
         {plural: _decode_clock(clock) for plural, clock in clocks.items()} if clocks else clocks,
         document.get("epoch", ""),
+        document.get("secret", ""),
     )
 
 
@@ -106,7 +115,8 @@ def decode_listed(document: Document) -> Listed:
 
 
 def _decode_clock(clock: Document) -> Clock:
-    return Clock(clock["pos"], clock["floor"], clock["live"])
+    size, kept = clock.get("size", 0), clock.get("kept", 0)
+    return Clock(clock["pos"], clock["floor"], clock["live"], size, kept)
 
 
 def encode_updates(
@@ -190,6 +200,8 @@ def _encode_revision(revision: Revision, batch: str, index: int) -> Document:
         document["before"] = revision.before
         document["acl_before"] = {name: list(who) for name, who in revision.acl_before.items()}
         document["readers_before"] = list(revision.readers_before)
+    if revision.took:
+        document["took"] = Int64(revision.took)
     if revision.touched:
         document |= _encode_touched(revision.touched)
     return document
@@ -226,4 +238,5 @@ def decode_revision(document: Document) -> Revision:
         readers=tuple(document["readers"]),
         readers_before=tuple(document.get("readers_before", ())),
         touched=tuple(document.get("crowd") or document.get("touched", ())),
+        took=document.get("took", 0),
     )

@@ -211,6 +211,12 @@ class _Told(Change):
         self._document: Document
         self.__dict__["_document"] = event["fullDocument"]
 
+    @property
+    def bucket(self) -> str:
+        """See ``Change``."""
+        bucket: str = self._document["bucket"]
+        return bucket
+
     @cached_property
     def revision(self) -> Revision:
         """What was done."""

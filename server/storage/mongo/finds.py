@@ -71,7 +71,7 @@ def log_find(page: LogPage) -> Document:
         selector["$or"] = [{"readers": who}, {"readers_before": who}]
     if not page.texts:
         command["projection"] = WITHOUT_TEXTS
-    return command | {"sort": {order: 1}}
+    return command | {"sort": {order: -1 if page.descending else 1}}
 
 
 def last_entry_find(path: ListPath, upto: int) -> Document:

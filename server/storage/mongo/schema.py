@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from server.core.objects import make_root
-from server.core.paths import ROOT_LISTS
+from server.core.paths import ROOT, ROOT_LISTS
 from server.storage.mongo.documents import encode_object
 from server.storage.mongo.driver import Driver
 
@@ -67,6 +67,19 @@ async def prepare(driver: Driver) -> None:
         await driver.run(command)
     root = encode_object(make_root(time.time_ns() // 1_000_000, secrets.token_hex(8)))
     await put_missing(driver, OBJECTS, root)
+    await _complete_root(driver, root["clocks"])
+
+
+async def _complete_root(driver: Driver, clocks: dict[str, Any]) -> None:
+    """Give a root that was made before there were such lists their clocks."""
+    updates = [
+        {
+            "q": {"_id": ROOT, f"clocks.{plural}": {"$exists": False}},
+            "u": {"$set": {f"clocks.{plural}": clock}},
+        }
+        for plural, clock in clocks.items()
+    ]
+    await driver.run({"update": OBJECTS, "updates": updates, "writeConcern": MAJORITY})
 
 
 async def put_missing(driver: Driver, collection: str, document: dict[str, Any]) -> None:

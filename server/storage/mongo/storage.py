@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from server.core.commands import Command, Verdict
 from server.core.errors import Unavailable
@@ -148,14 +149,36 @@ class MongoStorage:
         over = {"_id": nonce, "until": {"$lte": now}}
         renewal = {"$set": {"until": now + timedelta(seconds=seconds)}}
         update = {"q": over, "u": renewal, "upsert": True}
-        command = {"update": NONCES, "updates": [update], "writeConcern": MAJORITY}
-        try:
-            answer = await self._driver.run(command)
-        except ConnectionFailure as error:
-            raise self._unavailable() from error
+        answer = await self._ask({"update": NONCES, "updates": [update], "writeConcern": MAJORITY})
         errors = answer.get("writeErrors", ())
         assert all(one["code"] == DUPLICATE_KEY for one in errors), errors
         return not errors
+
+    async def keep(self, name: str, value: str, seconds: int | None) -> None:
+        """Keep a text, for all processes; see ``Storage``."""
+        until = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+        # A value that is no date never expires.
+        update = {"q": {"_id": name}, "u": {"value": value, "until": until}, "upsert": True}
+        await self._ask({"update": NONCES, "updates": [update], "writeConcern": MAJORITY})
+
+    async def kept(self, name: str) -> str | None:
+        """The text that is kept; see ``Storage``."""
+        command = {"find": NONCES, "filter": _lasting(name), "limit": 1, "singleBatch": True}
+        answer = await self._ask(command | {"readConcern": {"level": "majority"}})
+        found = answer["cursor"]["firstBatch"]
+        return found[0]["value"] if found else None
+
+    async def take(self, name: str) -> str | None:
+        """The same, and forget it; see ``Storage``."""
+        command = {"findAndModify": NONCES, "query": _lasting(name), "remove": True}
+        found = (await self._ask(command | {"writeConcern": MAJORITY}))["value"]
+        return found["value"] if found else None
+
+    async def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._driver.run(command)
+        except ConnectionFailure as error:
+            raise self._unavailable() from error
 
     async def check(self) -> bool:
         """Whether there is a primary and its clock agrees with this machine's."""
@@ -176,3 +199,8 @@ class MongoStorage:
         await self._purger.close()
         await self._finder.close()
         await self._driver.close()
+
+
+def _lasting(name: str) -> dict[str, Any]:
+    """Selects what is kept under a name, unless its time is over."""
+    return {"_id": name, "$or": [{"until": None}, {"until": {"$gt": datetime.now(UTC)}}]}

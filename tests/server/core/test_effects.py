@@ -83,8 +83,8 @@ def test_members_of_what_is_no_group_are_data_like_any(state: State) -> None:
 
 def test_a_write_moves_the_clock_of_its_list_and_no_other(state: State) -> None:
     before = state.clock(GROUP.list)
-    effects(state, NOW + 5).make(RECORD, body())
-    assert records_clock(state) == Clock(make_position(NOW + 5), live=1)
+    made = effects(state, NOW + 5).make(RECORD, body())
+    assert records_clock(state) == Clock(make_position(NOW + 5), live=1, size=len(made.json))
     assert state.clock(GROUP.list) == before
 
 
@@ -185,21 +185,23 @@ def test_a_tombstone_keeps_who_could_see_it_and_nothing_else(state: State) -> No
 
 
 def test_a_changed_parent_keeps_its_clocks(state: State) -> None:
-    effects(state, NOW + 5).make(RECORD, body())
+    made = effects(state, NOW + 5).make(RECORD, body())
     current = state.live(COLLECTION)
     assert current is not None
     effects(state, NOW + 9).change(COLLECTION, current, body(a=1))
     finished = state.finished()[COLLECTION.uri]
-    assert finished.clocks == {"records": Clock(make_position(NOW + 5), live=1)}
+    clock = Clock(make_position(NOW + 5), live=1, size=len(made.json))
+    assert finished.clocks == {"records": clock}
 
 
 def test_a_deleted_parent_keeps_its_clocks(state: State) -> None:
-    effects(state, NOW + 5).make(RECORD, body())
+    made = effects(state, NOW + 5).make(RECORD, body())
     current = state.live(COLLECTION)
     assert current is not None
     effects(state, NOW + 9).remove(COLLECTION, current)
     finished = state.finished()[COLLECTION.uri]
-    assert finished.clocks == {"records": Clock(make_position(NOW + 5), live=1)}
+    clock = Clock(make_position(NOW + 5), live=1, size=len(made.json))
+    assert finished.clocks == {"records": clock}
     assert finished.deleted
 
 

@@ -53,7 +53,8 @@ def test_objects_are_equal_whether_or_not_their_data_are_at_hand() -> None:
 def test_a_new_database_has_the_clocks_of_the_root_lists() -> None:
     root = make_root(NOW, "e1")
     assert (root.uri, root.epoch) == (ROOT, "e1")
-    assert root.clocks == {"buckets": Clock(make_position(NOW))}
+    start = Clock(make_position(NOW))
+    assert root.clocks == dict.fromkeys(("buckets", "accounts", "api-keys", "changes"), start)
 
 
 def test_a_new_object_has_a_clock_for_each_of_its_lists_and_a_bucket_one_more() -> None:

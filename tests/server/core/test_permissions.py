@@ -54,6 +54,10 @@ HELD: dict[str, set[str]] = {
         "record write",
         "record read",
     },
+    "account:create": set(),
+    "account:write": {"account write"},
+    "account:read": {"account write", "account read"},
+    "api_key:write": set(),
 }
 """The protocol's table: what is obtained, and the entries that grant it."""
 
@@ -62,6 +66,8 @@ URIS = {
     "group": "/buckets/b/groups/g",
     "collection": "/buckets/b/collections/c",
     "record": "/buckets/b/collections/c/records/r",
+    "account": "/accounts/a",
+    "api_key": "/api-keys/k",
 }
 ENTRIES = [f"{kind} {name}" for kind, names in GRANTABLE.items() for name in names]
 

@@ -185,7 +185,8 @@ def test_a_new_epoch_leaves_all_buckets_below_the_floor() -> None:
     state.renew("e2")
     root = state.finished()[ROOT]
     assert root.epoch == "e2"
-    assert root.clocks == {"buckets": Clock(position, floor=position)}
+    assert root.clocks["buckets"] == Clock(position, floor=position)
+    assert root.clocks["accounts"] == Clock(make_position(NOW), floor=make_position(NOW))
 
 
 def test_parents_that_are_gone_or_made_again_may_have_leftovers() -> None:

@@ -83,6 +83,30 @@ class ContentContract:
         assert await scene.storage.claim("m", 600)
         assert not await scene.storage.claim("n", 600)
 
+    async def test_text_is_kept_under_its_name_until_another_is(self, scene: Scene) -> None:
+        storage = scene.storage
+        assert await storage.kept("state") is None
+        await storage.keep("state", "one", 600)
+        await storage.keep("state", 'two "\x00"', None)
+        await storage.keep("other", "three", 600)
+        assert [await storage.kept("state"), await storage.kept("other")] == [
+            'two "\x00"',
+            "three",
+        ]
+
+    async def test_text_is_forgotten_when_its_time_is_over(self, scene: Scene) -> None:
+        await scene.storage.keep("state", "one", 0)
+        assert await scene.storage.kept("state") is None
+        assert await scene.storage.take("state") is None
+        await scene.storage.keep("state", "two", 600)
+        assert await scene.storage.kept("state") == "two"
+
+    async def test_text_is_taken_once(self, scene: Scene) -> None:
+        await scene.storage.keep("state", "one", 600)
+        taken = await asyncio.gather(*(scene.storage.take("state") for _ in range(10)))
+        assert sorted(one or "" for one in taken) == [""] * 9 + ["one"]
+        assert await scene.storage.kept("state") is None
+
     async def test_nonce_can_be_claimed_again_when_its_time_is_over(self, scene: Scene) -> None:
         assert await scene.storage.claim("n", 0)
         assert await scene.storage.claim("n", 600)

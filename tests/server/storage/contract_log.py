@@ -89,6 +89,21 @@ class LogContract:
         assert (old.last_modified, sequence_of(old.position)) == (1000, 1)
         assert timestamp_of(old.position) == timestamp_of(entries[2].position)
 
+    async def test_log_can_be_read_from_its_end(self, scene: Scene) -> None:
+        collection = await scene.make_collection()
+        uri = f"{collection}/records"
+        await scene.fill(collection, *({} for _ in range(6)))
+        await scene.do(patch(f"{uri}/r2", {"n": 2}))
+        entries = await stored(scene, uri)
+        after, upto = entries[0].position, entries[5].position
+        options = {"after": after, "upto": upto, "descending": True}
+        assert await read_log(scene, uri, **options) == entries[5:0:-1]
+        assert await read_log(scene, uri, **options, limit=2) == entries[5:3:-1]
+        of_one = await read_log(scene, uri, descending=True, uri=f"{uri}/r2")
+        assert of_one == [entries[6], entries[2]]
+        bucket = await read_log(scene, bucket_of(collection).id, descending=True, limit=7)
+        assert bucket == entries[::-1]
+
     async def test_range_begins_after_its_beginning_and_ends_with_its_end(
         self, scene: Scene
     ) -> None:
