@@ -15,7 +15,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from handlers.messages import ApiRequest, ApiResponse, caching_headers
 from handlers.routing import Api
 from handlers.streams import StreamResponse
-from server.auth.loader import Authentication
+from server.auth.policies import Authentication
 from server.core.errors import (
     Detail,
     EndpointMissing,

@@ -7,8 +7,9 @@ from urllib.parse import unquote
 
 from handlers.messages import NO_VALUE, ApiRequest, ApiResponse
 from handlers.plans import Plan, Planner
+from handlers.routes import Place
 from handlers.waits import asks_to_wait
-from server.core.errors import Detail, InvalidParameters, MethodNotAllowed, SyncError, invalid
+from server.core.errors import Detail, InvalidParameters, SyncError, invalid
 from server.core.json_text import dump_json
 from server.core.permissions import Actor
 from server.core.targets import PREFIX, decode_path, parse_arguments
@@ -34,14 +35,12 @@ class BatchEndpoint:
         self._identify = identify
         self._max_requests = max_requests
 
-    def plan(self, request: ApiRequest) -> Plan:
+    def plan(self, request: ApiRequest, _: Place) -> Plan:
         """What a batch comes to.
 
         Raises:
             SyncError: If the batch itself is malformed.
         """
-        if request.method != "POST":
-            raise MethodNotAllowed(", ".join(METHODS))
         request.content_type()
         parts = parse_batch(request.json(), self._max_requests)
 

@@ -4,7 +4,7 @@ import secrets
 
 from handlers.messages import ApiRequest, ApiResponse, json_response
 from handlers.plans import Plan
-from server.core.errors import MethodNotAllowed
+from handlers.routes import Place
 from server.core.permissions import refuse
 from server.service.flushing import flush
 from server.storage.base import Storage
@@ -19,14 +19,12 @@ class FlushEndpoint:
         self._storage = storage
         self._principals = principals
 
-    def plan(self, request: ApiRequest) -> Plan:
+    def plan(self, request: ApiRequest, _: Place) -> Plan:
         """A flush, for who may.
 
         Raises:
-            SyncError: If it is not a POST, or by somebody else.
+            SyncError: If it is by somebody else.
         """
-        if request.method != "POST":
-            raise MethodNotAllowed(", ".join(METHODS))
         if request.actor.principals.isdisjoint(self._principals):
             raise refuse(request.actor)
         return Plan(alone=self._flush, solitary=True)

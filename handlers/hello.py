@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from handlers.messages import ApiRequest, ApiResponse, json_response
 from handlers.plans import Plan
-from server.core.errors import EndpointMissing, MethodNotAllowed
+from handlers.routes import Place
+from server.core.errors import EndpointMissing
 from server.core.permissions import Rules
 from server.service.default_bucket import DefaultBuckets
 from server.storage.base import Snapshot, Storage
@@ -17,17 +18,7 @@ from server.storage.reader import Reader
 
 HTTP_API_VERSION = "1.23"
 
-_READ = ("GET", "HEAD", "OPTIONS")
-
-
-def check_read_method(request: ApiRequest) -> None:
-    """Check that a view that can only be read is read.
-
-    Raises:
-        MethodNotAllowed: If it is not.
-    """
-    if request.method not in ("GET", "HEAD"):
-        raise MethodNotAllowed(", ".join(_READ))
+READ_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +50,8 @@ class HelloEndpoint:
         self._rules = rules
         self._defaults = defaults
 
-    def plan(self, request: ApiRequest) -> Plan:
-        """The view; reads only for who is authenticated.
-
-        Raises:
-            MethodNotAllowed: If it is not read.
-        """
-        check_read_method(request)
+    def plan(self, request: ApiRequest, _: Place) -> Plan:
+        """The view; reads only for who is authenticated."""
         if request.actor.user_id:
             return Plan(read=lambda snapshot: self._personal(request, snapshot))
         return Plan(alone=lambda: self._anonymous(request))
@@ -103,36 +89,45 @@ class HelloEndpoint:
 class HeartbeatEndpoint:
     """Plans ``/__heartbeat__``: whether the database answers."""
 
-    def __init__(self, storage: Storage, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        checks: Mapping[str, Callable[[], Awaitable[bool]]],
+        timeout_seconds: float,
+    ) -> None:
+        """Begin.
+
+        Args:
+            storage: is checked, too.
+            checks: of other parts, by name.
+            timeout_seconds: that each may take.
+        """
         self._storage = storage
+        self._checks = checks
         self._timeout = timeout_seconds
 
-    def plan(self, request: ApiRequest) -> Plan:
-        """The view: 200 or 503, and a boolean for each part of the backend.
-
-        Raises:
-            MethodNotAllowed: If it is not read.
-        """
-        check_read_method(request)
+    def plan(self, request: ApiRequest, _: Place) -> Plan:
+        """The view: 200 or 503, and a boolean for each part of the backend."""
         return Plan(alone=self._check)
 
     async def _check(self) -> ApiResponse:
-        try:
-            well = await asyncio.wait_for(self._storage.check(), self._timeout)
-        except TimeoutError:
-            well = False
+        checks = [self._storage.check, *self._checks.values()]
+        well, *others = await asyncio.gather(*(self._ask(check) for check in checks))
         # One database is all three of them.
         body = dict.fromkeys(("storage", "permission", "cache"), well)
-        return json_response(body, 200 if well else 503)
+        body.update(zip(self._checks, others, strict=True))
+        return json_response(body, 200 if all(body.values()) else 503)
+
+    async def _ask(self, check: Callable[[], Awaitable[bool]]) -> bool:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await check()
+        except TimeoutError:
+            return False
 
 
-def plan_lbheartbeat(request: ApiRequest) -> Plan:
-    """``/__lbheartbeat__``: whether the process answers.
-
-    Raises:
-        MethodNotAllowed: If it is not read.
-    """
-    check_read_method(request)
+def plan_lbheartbeat(request: ApiRequest, _: Place) -> Plan:
+    """``/__lbheartbeat__``: whether the process answers."""
 
     async def alone() -> ApiResponse:
         return json_response({})
@@ -146,13 +141,8 @@ class FileEndpoint:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def plan(self, request: ApiRequest) -> Plan:
-        """The file.
-
-        Raises:
-            MethodNotAllowed: If it is not read.
-        """
-        check_read_method(request)
+    def plan(self, request: ApiRequest, _: Place) -> Plan:
+        """The file."""
         return Plan(alone=self._read)
 
     async def _read(self) -> ApiResponse:
@@ -163,13 +153,8 @@ class FileEndpoint:
         return json_response(json.loads(text))
 
 
-def plan_contribute(request: ApiRequest) -> Plan:
-    """``/contribute.json``: where the project is made.
-
-    Raises:
-        MethodNotAllowed: If it is not read.
-    """
-    check_read_method(request)
+def plan_contribute(request: ApiRequest, _: Place) -> Plan:
+    """``/contribute.json``: where the project is made."""
 
     async def alone() -> ApiResponse:
         return json_response(

@@ -46,6 +46,7 @@ class ApiRequest:
         value: the body of a part of a batch, which was parsed with the batch.
         when_gone: takes what is to be called once the client is there no more; None
             for a part of a batch.
+        secret: what is to be stored beside the object and never told; None for nothing.
     """
 
     method: str
@@ -58,6 +59,7 @@ class ApiRequest:
     now: int
     value: Any = NO_VALUE
     when_gone: Callable[[Callable[[], None]], None] | None = None
+    secret: str | None = None
 
     @property
     def is_read(self) -> bool:

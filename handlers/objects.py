@@ -129,14 +129,14 @@ class ObjectEndpoint:
         request.content_type()
         content = parse_content(target.path.kind.name, request.json())
         check_same_id(content.id, target.path.id)
-        part = Replace(target, content)
+        part = Replace(target, replace(content, secret=request.secret))
         return Plan(part=part, answer=_written, size=len(request.body))
 
     def _patch(self, request: ApiRequest, target: Target) -> Plan:
         content_type = request.content_type(PATCH_TYPES)
         behavior = parse_behavior(request.headers.get("Response-Behavior"))
         patch = parse_patch(content_type, request.json(), GRANTABLE[target.path.kind.name])
-        part = Change(target, patch)
+        part = Change(target, patch, request.secret)
         return Plan(
             part=part, answer=lambda outcome: _patched(outcome, behavior), size=len(request.body)
         )
@@ -249,9 +249,9 @@ class ListEndpoint:
         kind = path.kind.name
         content = parse_content(kind, request.json())
         new_id = self._options.new_ids[kind] if content.id is NO_ID else None
-        object_id = new_id() if new_id else check_new_id(content.id)
+        object_id = new_id() if new_id else check_new_id(content.id, kind)
         target = Target(request.actor, path.object(object_id), request.precondition())
-        part = Create(target, content, new_id)
+        part = Create(target, replace(content, secret=request.secret), new_id)
         return Plan(part=part, answer=_written, size=len(request.body))
 
     def _delete(self, request: ApiRequest, path: ListPath, before: Ensure | None) -> Plan:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from handlers.messages import ApiRequest, ApiResponse
+from handlers.messages import ApiResponse
 from server.core.commands import Command, Ensure, Inquiry, Part
 from server.core.errors import SyncError
 from server.core.json_text import dump_json
@@ -158,7 +158,3 @@ def _ask(planner: Planner, plan: Plan) -> Read:
             return planner.refusal(error)
 
     return ask
-
-
-Endpoint = Callable[[ApiRequest], Plan]
-"""Plans a request, or raises why it cannot be."""

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from handlers.hello import check_read_method
 from handlers.messages import ApiRequest, ApiResponse, stamp_headers
 from handlers.plans import Plan
+from handlers.routes import Place
 from server.core.errors import invalid
 from server.core.filters import matches
 from server.core.json_text import dump_json
@@ -26,7 +26,7 @@ class PermissionsEndpoint:
     def __init__(self, options: ListOptions) -> None:
         self._options = options
 
-    def plan(self, request: ApiRequest) -> Plan:
+    def plan(self, request: ApiRequest, _: Place) -> Plan:
         """The rows, filtered, sorted and paged as any list.
 
         Never a 304, and an ETag that is always new: what a user may do changes without a
@@ -35,7 +35,6 @@ class PermissionsEndpoint:
         Raises:
             SyncError: If the request cannot be understood, or is refused.
         """
-        check_read_method(request)
         request.check_acceptable()
         self._check_permitted(request.actor)
         query = parse_query(request.arguments, known_fields=FIELDS)

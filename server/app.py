@@ -5,30 +5,24 @@ import secrets
 import socket
 import string
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from handlers.base import ApiHandler, HttpOptions
+from handlers.batch import METHODS as BATCH_METHODS
 from handlers.batch import BatchEndpoint
 from handlers.connections import ApiServer
 from handlers.feeds import FeedEndpoint
-from handlers.flush import FlushEndpoint
-from handlers.hello import (
-    FileEndpoint,
-    HeartbeatEndpoint,
-    HelloEndpoint,
-    HelloOptions,
-    plan_contribute,
-    plan_lbheartbeat,
-)
+from handlers.hello import READ_METHODS, HeartbeatEndpoint, HelloEndpoint, HelloOptions
 from handlers.live import LiveHandler
 from handlers.objects import ListEndpoint, ObjectEndpoint, ObjectOptions
 from handlers.plans import Planner
-from handlers.routing import Api, LiveEndpoints
-from handlers.shares import PermissionsEndpoint
+from handlers.routes import Route, Routes
+from handlers.routing import Api, LiveEndpoints, Offers, Prepare
 from handlers.streams import StreamEndpoint
 from handlers.summaries import log_request
 from handlers.waits import Waits
@@ -36,13 +30,14 @@ from notifier.carrier import CarrierLimits
 from notifier.feeds import FeedReader
 from notifier.live import Live, LiveOptions
 from notifier.session import SessionLimits
-from server.auth.loader import Authentication, load_policies
-from server.capabilities import describe
+from server.auth.policies import Authentication
 from server.config import Settings, StartupError
 from server.core.errors import Unavailable
-from server.core.paths import KINDS
+from server.core.paths import ALL_KINDS, KINDS
 from server.core.permissions import Rules
 from server.core.targets import PREFIX
+from server.features.base import Context, Feature
+from server.features.table import make_features
 from server.service.default_bucket import DefaultBuckets
 from server.service.lists import Lists
 from server.service.pages import ListOptions
@@ -59,6 +54,21 @@ FINISH_SECONDS = 18.0
 """That a stopping server waits for its last answers: longer than a write is tried."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a server is made of.
+
+    Attributes:
+        app: one handler for the WebSocket, one for the rest.
+        live: tells of changes.
+        tasks: what runs as long as the server does.
+    """
+
+    app: Application
+    live: Live
+    tasks: Sequence[Callable[[], Awaitable[None]]]
+
+
 class Server:
     """A server that listens.
 
@@ -67,10 +77,22 @@ class Server:
         url: root of the API, ending in ``/v1/``.
     """
 
-    def __init__(self, http: ApiServer, live: Live, storage: Storage, host: str, port: int) -> None:
+    def __init__(
+        self, http: ApiServer, parts: Parts, storage: Storage, address: tuple[str, int]
+    ) -> None:
+        """Begin what runs as long as it does.
+
+        Args:
+            http: listens.
+            parts: that it is made of.
+            storage: that is closed with it.
+            address: host, as it was asked for, and TCP port.
+        """
+        host, port = address
         self._http = http
-        self._live = live
+        self._live = parts.live
         self._storage = storage
+        self._tasks = [asyncio.ensure_future(task()) for task in parts.tasks]
         self.port = port
         shown = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/v1/"
@@ -81,6 +103,9 @@ class Server:
         await asyncio.gather(self._live.stop(), self._http.finish_requests(FINISH_SECONDS))
         # Before the storage: whoever still asks must not meet a closed one.
         await self._http.close_all_connections()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._storage.close()
 
 
@@ -94,10 +119,10 @@ async def open_server(settings: Settings) -> Server:
     storage = await open_storage(settings)
     sockets: list[socket.socket] = []
     try:
-        app, live = await make_app(settings, storage)
-        http = ApiServer(app, origins=settings.cors_origins)
+        parts = await make_app(settings, storage)
+        http = ApiServer(parts.app, origins=settings.cors_origins)
         sockets += _listen(settings)
-        await live.start()
+        await parts.live.start()
     except BaseException as error:
         for one in sockets:
             one.close()
@@ -106,7 +131,7 @@ async def open_server(settings: Settings) -> Server:
             raise StorageError(f"The changes cannot be watched: {error.message}") from error
         raise
     http.add_sockets(sockets)
-    return Server(http, live, storage, settings.host, sockets[0].getsockname()[1])
+    return Server(http, parts, storage, (settings.host, sockets[0].getsockname()[1]))
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
@@ -141,19 +166,53 @@ async def open_storage(settings: Settings) -> Storage:
     return await load_backend(settings.storage_backend)(options)
 
 
-async def make_app(settings: Settings, storage: Storage) -> tuple[Application, Live]:
-    """The application, and what it tells live: one handler for the WebSocket, one for the rest."""
-    secret = settings.userid_hmac_secret or await storage.secret("userid_hmac_secret")
-    auth = load_policies(settings.policies, secret)
-    api = await _make_api(settings, storage, auth)
+async def make_app(settings: Settings, storage: Storage) -> Parts:
+    """The application, and what it runs."""
+    context = await _make_context(settings, storage)
+    features = await make_features(context)
+    auth = _make_authentication(settings, features)
+    api = _make_api(context, features, auth)
     http = _http_options(settings)
-    live = Live(storage, make_rules(settings), _live_options(settings), auth.identify, api.resolve)
+    watchers = [one for feature in features for one in feature.watchers]
+    options = _live_options(settings)
+    live = Live(storage, context.rules, options, auth.identify, api.resolve, watchers)
     api.go_live(_live_endpoints(settings, live, api.planner))
     rest = {"api": api, "auth": auth, "options": http}
     socket = {"live": live, "planner": api.planner, "options": http, "challenges": auth.challenges}
     routes = [(f"{PREFIX}/live", LiveHandler, socket), (".*", ApiHandler, rest)]
     app = Application(routes, log_function=log_request, websocket_max_message_size=SOCKET_MAX_BYTES)
-    return app, live
+    return Parts(app, live, [task for feature in features for task in feature.tasks])
+
+
+async def _make_context(settings: Settings, storage: Storage) -> Context:
+    rules = make_rules(settings)
+    list_options = ListOptions(
+        rules,
+        bytes.fromhex(await storage.secret("page_token_secret")),
+        settings.paginate_by,
+        settings.storage_max_fetch_size,
+        settings.pagination_token_validity_seconds,
+        settings.sharee_tombstones,
+    )
+    defaults = None
+    if "default_bucket" in settings.includes:
+        defaults = DefaultBuckets(settings.default_bucket_hmac_secret)
+    return Context(
+        settings,
+        storage,
+        rules,
+        Planner(storage, settings.error_info_link, settings.retry_after_seconds),
+        Lists(storage, list_options),
+        defaults,
+        settings.userid_hmac_secret or await storage.secret("userid_hmac_secret"),
+    )
+
+
+def _make_authentication(settings: Settings, features: Sequence[Feature]) -> Authentication:
+    """The policies in the order of the settings, after those that these do not name."""
+    policies = {name: one for feature in features for name, one in feature.policies.items()}
+    first = [one for name, one in policies.items() if name not in settings.policies]
+    return Authentication([*first, *(policies[name] for name in settings.policies)])
 
 
 def _live_endpoints(settings: Settings, live: Live, planner: Planner) -> LiveEndpoints:
@@ -188,17 +247,8 @@ def _live_options(settings: Settings) -> LiveOptions:
     )
 
 
-async def _make_api(settings: Settings, storage: Storage, auth: Authentication) -> Api:
-    rules = make_rules(settings)
-    list_options = ListOptions(
-        rules,
-        bytes.fromhex(await storage.secret("page_token_secret")),
-        settings.paginate_by,
-        settings.storage_max_fetch_size,
-        settings.pagination_token_validity_seconds,
-        settings.sharee_tombstones,
-    )
-    planner = Planner(storage, settings.error_info_link, settings.retry_after_seconds)
+def _make_api(context: Context, features: Sequence[Feature], auth: Authentication) -> Api:
+    settings, rules, planner = context.settings, context.rules, context.planner
     options = ObjectOptions(
         rules,
         _id_makers(settings),
@@ -206,37 +256,36 @@ async def _make_api(settings: Settings, storage: Storage, auth: Authentication) 
         settings.cache_expires_seconds,
         settings.storage_max_fetch_size,
     )
-    lists = Lists(storage, list_options)
-    defaults = None
-    if "default_bucket" in settings.includes:
-        defaults = DefaultBuckets(settings.default_bucket_hmac_secret)
-    api = Api(
-        planner,
-        rules,
+    kinds: dict[str, Prepare | None] = dict.fromkeys(KINDS)
+    routes = Routes()
+    for feature in features:
+        kinds.update(feature.kinds)
+        for route in feature.routes:
+            routes.add(route)
+    offers = Offers(
         ObjectEndpoint(options),
-        ListEndpoint(options, lists),
-        defaults,
-        readonly=settings.readonly,
+        ListEndpoint(options, context.lists),
+        routes,
+        kinds,
+        context.defaults,
+        settings.readonly,
     )
+    api = Api(planner, rules, offers)
     batch = BatchEndpoint(planner, api.plan, auth.identify, settings.batch_max_requests)
-    api.add(
-        {
-            "/": HelloEndpoint(_hello_options(settings), rules, defaults).plan,
-            "/batch": batch.plan,
-            "/__heartbeat__": HeartbeatEndpoint(storage, settings.heartbeat_timeout_seconds).plan,
-            "/__lbheartbeat__": plan_lbheartbeat,
-            "/__version__": FileEndpoint(settings.version_json_path).plan,
-            "/contribute.json": plan_contribute,
-        }
-    )
-    if settings.experimental_permissions_endpoint:
-        api.add({"/permissions": PermissionsEndpoint(list_options).plan})
-    if "flush" in settings.includes:
-        api.add({"/__flush__": FlushEndpoint(storage, settings.flush_principals).plan})
+    hello = HelloEndpoint(_hello_options(settings, features), rules, context.defaults)
+    checks = {name: check for feature in features for name, check in feature.checks.items()}
+    heartbeat = HeartbeatEndpoint(context.storage, checks, settings.heartbeat_timeout_seconds)
+    for path, methods, plan, about, tag in (
+        ("/", READ_METHODS, hello.plan, {"GET": "Tell what this server is and can"}, "Hello"),
+        ("/batch", BATCH_METHODS, batch.plan, {"POST": "Do many requests at once"}, "Batch"),
+        ("/__heartbeat__", READ_METHODS, heartbeat.plan, {"GET": "Tell how it is"}, "Operation"),
+    ):
+        routes.add(Route(path, methods, plan, about, tag, is_open=True))
     return api
 
 
-def _hello_options(settings: Settings) -> HelloOptions:
+def _hello_options(settings: Settings, features: Sequence[Feature]) -> HelloOptions:
+    capabilities = {name: one for feature in features for name, one in feature.capabilities.items()}
     return HelloOptions(
         {
             "project_name": settings.project_name,
@@ -248,7 +297,7 @@ def _hello_options(settings: Settings) -> HelloOptions:
             "readonly": settings.readonly,
             "explicit_permissions": settings.explicit_permissions,
         },
-        describe(settings),
+        dict(sorted(capabilities.items())),
         _spell_eos(settings),
         settings.root_cache_expires_seconds,
     )
@@ -280,7 +329,8 @@ def _http_options(settings: Settings) -> HttpOptions:
 
 
 def _id_makers(settings: Settings) -> Mapping[str, Callable[[], str]]:
-    return {kind: _MAKERS[getattr(settings, f"{kind}_id_generator")] for kind in KINDS}
+    made = {kind: _MAKERS[getattr(settings, f"{kind}_id_generator")] for kind in KINDS}
+    return {**dict.fromkeys(ALL_KINDS, make_name), **made}
 
 
 _FIRST = string.ascii_letters + string.digits

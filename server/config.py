@@ -4,18 +4,18 @@ Only ``cli`` and ``app`` see it; all other modules receive the values they need.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from server import settings_values as values
-from server.settings_fields import FIELDS, Settings
+from server.settings_fields import FIELDS, Entry, Settings
 from server.settings_names import (
     CACHE_EXPIRES,
     ENDPOINT,
     PRINCIPALS,
-    REFUSED,
     find_feature,
     find_policy,
     is_ignored,
@@ -34,7 +34,7 @@ class StartupError(Exception):
 
 _CACHE = "<bucket>.<collection>.record_cache_expires_seconds"
 _MAPPINGS = ("principals", "disabled_endpoints", "cache_expires_seconds", "policies")
-_KNOWN = (*FIELDS, *PRINCIPALS, *REFUSED)
+_KNOWN = (*FIELDS, *PRINCIPALS)
 
 
 def load_settings(
@@ -83,34 +83,53 @@ class _Loading:
     def __init__(self, given: dict[str, Given]) -> None:
         self._given = given
         self._values: dict[str, Any] = {}
+        self._of_groups: dict[str, dict[str, Any]] = {}
         self.ignored: set[str] = set()
 
     def load(self) -> Settings:
-        self._refuse()
-        for name, one in FIELDS.items():
-            if one.name not in _MAPPINGS and name in self._given:
-                self._take(one, self._given.pop(name))
+        for name, entry in FIELDS.items():
+            if entry.field.name not in _MAPPINGS and entry.pattern is None and name in self._given:
+                self._take(entry, self._given.pop(name))
         self._take_policies()
+        for entry in FIELDS.values():
+            if entry.pattern is not None:
+                self._take_many(entry, entry.pattern)
         self._take_principals()
         self._take_endpoints()
         self._take_cache_expiries()
         self._ignore_the_rest()
         self._settle()
-        return Settings(**self._values)
+        return self._make()
 
-    def _refuse(self) -> None:
-        for name, reason in REFUSED.items():
-            given = self._given.get(name)
-            off = ("", "false", "f", "no", "n", "off", "0", "[]")
-            if given and given.text.strip().lower() not in off:
-                raise ValueError(f"{given.where} is {given.text!r}, but {reason}.")
+    def _make(self) -> Settings:
+        groups = {
+            one.name: one.metadata["group"](**self._of_groups.get(one.name, {}))
+            for one in dataclasses.fields(Settings)
+            if "group" in one.metadata
+        }
+        return Settings(**self._values, **groups)
 
-    def _take(self, one: dataclasses.Field[Any], given: Given) -> None:
-        parse: Parser = one.metadata["parse"]
+    def _take(self, entry: Entry, given: Given) -> None:
+        parse: Parser = entry.field.metadata["parse"]
         unset = given.text.strip() in ("", "null")
         if unset and parse not in (values.parse_words, values.parse_principals):
             return
-        self._values[one.name] = _parse(parse, given)
+        self._put(entry, _parse(parse, given))
+
+    def _put(self, entry: Entry, value: Any) -> None:
+        place = self._of_groups.setdefault(entry.group, {}) if entry.group else self._values
+        place[entry.field.name] = value
+
+    def _take_many(self, entry: Entry, pattern: str) -> None:
+        """The settings whose names match a pattern, by what its group has found."""
+        found = {}
+        for name, given in list(self._given.items()):
+            match = re.fullmatch(pattern, name, re.IGNORECASE)
+            if match is not None:
+                del self._given[name]
+                if given.text.strip() not in ("", "null"):
+                    found[match[1]] = _parse(entry.field.metadata["parse"], given)
+        self._put(entry, found)
 
     def _take_policies(self) -> None:
         given = self._given.pop("multiauth.policies", None)
@@ -123,7 +142,8 @@ class _Loading:
         self._values["policies"] = policies
         # What belongs to a policy that is not named is not in use in Kinto either.
         for name in [n for n in self._given if normalise(n).startswith("multiauth_")]:
-            del self._given[name]
+            if not normalise(name).startswith(tuple(f"multiauth_policy_{p}_" for p in policies)):
+                del self._given[name]
 
     def _take_principals(self) -> None:
         principals = dict(Settings().principals)
@@ -150,13 +170,13 @@ class _Loading:
                 del self._given[name]
                 if given.text.strip():
                     key = name.removesuffix("_cache_expires_seconds")
-                    expiries[key] = _parse(FIELDS[_CACHE].metadata["parse"], given)
+                    expiries[key] = _parse(FIELDS[_CACHE].field.metadata["parse"], given)
         self._values["cache_expires_seconds"] = expiries
 
     def _ignore_the_rest(self) -> None:
         for name, given in self._given.items():
-            if is_ignored(normalise(name)) or name in REFUSED:
-                if given.must_be_known and given.text.strip() and name not in REFUSED:
+            if is_ignored(normalise(name)):
+                if given.must_be_known and given.text.strip():
                     self.ignored.add(name)
             elif given.must_be_known:
                 hint = suggestion(name, _KNOWN)

@@ -8,13 +8,32 @@ import difflib
 import re
 from collections.abc import Iterable
 
-FEATURES = ("default_bucket", "flush")
+FEATURES = (
+    "accounts",
+    "api_keys",
+    "attachments",
+    "counters",
+    "default_bucket",
+    "discovery",
+    "flush",
+    "history",
+    "openid",
+    "prometheus",
+    "quotas",
+)
 """What ``includes`` can name, without Kinto's prefix ``kinto.plugins.``."""
 
-POLICIES = {"kinto.core.authentication.BasicAuthAuthenticationPolicy": "basicauth"}
+_ALIASES = {"kinto_attachment": "attachments"}
+
+POLICIES = {
+    "kinto.core.authentication.BasicAuthAuthenticationPolicy": "basicauth",
+    "kinto.plugins.accounts.AccountsPolicy": "accounts",
+    "kinto.plugins.accounts.authentication.AccountsAuthenticationPolicy": "accounts",
+    "kinto.plugins.openid.OpenIDConnectPolicy": "openid",
+}
 """What ``multiauth.policy.NAME.use`` can name, and the built-in policy that it is."""
 
-DEFAULT_USES = {"basicauth": "basicauth"}
+DEFAULT_USES = {"basicauth": "basicauth", "account": "accounts"}
 """Policies that need no ``use``."""
 
 PRINCIPALS = {
@@ -24,6 +43,7 @@ PRINCIPALS = {
         ("group", ("create", "read", "write")),
         ("collection", ("create", "read", "write")),
         ("record", ("create", "read", "write")),
+        ("account", ("create", "read", "write")),
         ("permissions", ("read",)),
         ("user-data", ("delete",)),
     )
@@ -39,14 +59,6 @@ ENDPOINT = re.compile(
 
 CACHE_EXPIRES = re.compile(r"(.+[._])?(bucket|collection|group|record)_cache_expires_seconds")
 
-REFUSED = {
-    "event_listeners": "listeners cannot be offered: remove it, or leave it empty",
-    "experimental_collection_schema_validation": (
-        "validation by schema cannot be offered yet: set it to false"
-    ),
-}
-"""Settings of Kinto that must not be ignored where they ask for something."""
-
 _BACKEND = (
     "backend|url|hosts|prefix|max_size_bytes|pool_size|max_overflow|pool_recycle|pool_timeout"
     "|max_backlog|poolclass|echo|strict_json"
@@ -54,7 +66,7 @@ _BACKEND = (
 _IGNORED = re.compile(
     rf"(cache|permission)_({_BACKEND})|storage_(?!backend|max_fetch)({_BACKEND})"
     r"|(sentry|statsd|newrelic|prometheus|profiler|account|history|event_listeners|attachment"
-    r"|signer|changes|emailer|quotas|megaphone|slack|fxa)_.+"
+    r"|signer|changes|emailer|quotas|megaphone|slack|fxa|mail|mailer)_.+"
     r"|multiauth_(policy_.+|groupfinder|authorization_policy)"
     r"|metrics_matchdict_fields|transaction_per_request|tm_annotate_user|json_renderer"
     r"|initialization_sequence|http_api_version|settings_prefix|admin_assets_path"
@@ -104,6 +116,7 @@ def find_feature(word: str) -> str:
         ValueError: If there is none; its text is a sentence.
     """
     name = word.removeprefix("kinto.plugins.")
+    name = _ALIASES.get(name, name)
     if name in FEATURES:
         return name
     raise ValueError(

@@ -12,6 +12,22 @@ from urllib.parse import unquote, urlsplit
 
 Parser = Callable[[str], Any]
 
+
+def about(
+    help_text: str, parse: Parser, *, name: str | None = None, pattern: str | None = None
+) -> dict[str, Any]:
+    """What is known of a setting beside its type and default.
+
+    Args:
+        help_text: for a person, with the unit where there is one.
+        parse: from its text to its value.
+        name: in the ini file, where it differs from the field's.
+        pattern: of the names of many settings, whose values the field holds by what
+            the pattern's group has found; ``name`` is then how they are shown.
+    """
+    return {"help": help_text, "parse": parse, "name": name, "pattern": pattern}
+
+
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 _ID_GENERATORS = {

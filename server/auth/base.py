@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from server.core.permissions import Actor
+
 
 class Authenticator(Protocol):
     """One policy: tells who sends an ``Authorization`` header.
@@ -14,8 +16,8 @@ class Authenticator(Protocol):
     name: str
     challenge: str
 
-    async def authenticate(self, authorization: str) -> str | None:
-        """The user's id, without the policy's name.
+    async def authenticate(self, authorization: str) -> Actor | None:
+        """Who sends a header.
 
         Args:
             authorization: the header, as it came.
@@ -25,4 +27,5 @@ class Authenticator(Protocol):
 
         Raises:
             InvalidAuth: If it is of this policy and malformed.
+            Unavailable: If it cannot be checked now.
         """

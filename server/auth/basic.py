@@ -6,6 +6,7 @@ from base64 import b64decode
 from binascii import Error
 
 from server.core.errors import InvalidAuth
+from server.core.permissions import Actor, make_actor
 
 
 class BasicAuthenticator:
@@ -22,13 +23,14 @@ class BasicAuthenticator:
         self.name = name
         self._secret = secret.encode()
 
-    async def authenticate(self, authorization: str) -> str | None:
-        """The user's id: 64 hexadecimal digits; see ``Authenticator``."""
+    async def authenticate(self, authorization: str) -> Actor | None:
+        """A user whose id has 64 hexadecimal digits; see ``Authenticator``."""
         scheme, _, encoded = authorization.partition(" ")
         if scheme.lower() != "basic":
             return None
         credentials = parse_credentials(encoded)
-        return hmac.digest(self._secret, credentials, hashlib.sha256).hex()
+        user = hmac.digest(self._secret, credentials, hashlib.sha256).hex()
+        return make_actor(f"{self.name}:{user}")
 
 
 def parse_credentials(encoded: str) -> bytes:

@@ -61,7 +61,7 @@ class Lists:
 
     def __init__(self, storage: Storage, options: ListOptions) -> None:
         self._storage = storage
-        self._options = options
+        self.options = options
 
     async def read(self, snapshot: Snapshot, request: ListRequest) -> ListAnswer:
         """A page of a list, as its reader may see it.
@@ -69,7 +69,7 @@ class Lists:
         Raises:
             SyncError: If the list cannot be read, or not like this.
         """
-        reader = Reader(snapshot, self._options.rules)
+        reader = Reader(snapshot, self.options.rules)
         access = await _access(reader, request, "read")
         share = await self._share(reader, request, access)
         check_dates(request.query, timestamp_of(access.clock.position), request.now)
@@ -91,7 +91,7 @@ class Lists:
         if is_known and not_modified(request.precondition, stamp):
             return ListAnswer(stamp, modified=False)
         found = await self._find(snapshot, request, share)
-        token = next_token(self._options, request, found, position)
+        token = next_token(self.options, request, found, position)
         return ListAnswer(stamp, found.listed, token, found.total, position=position)
 
     async def _part(self, snapshot: Snapshot, request: ListRequest, share: Share) -> ListAnswer:
@@ -113,14 +113,14 @@ class Lists:
         is_known = not has_more_than_etag(request, share, found)
         if is_known and not_modified(request.precondition, stamp):
             return ListAnswer(stamp, modified=False)
-        token = next_token(self._options, request, found, position)
+        token = next_token(self.options, request, found, position)
         return ListAnswer(stamp, found.listed, token, found.total)
 
     async def _find_poll(self, reader: Reader, request: ListRequest, share: Share) -> Poll | None:
         """What a poll has to tell beside what was written; None for what is no such poll."""
         access = share.access
         since = since_of(request.query, access.clock.floor)
-        if not self._options.sharee_tombstones or since is None or not since.timestamp:
+        if not self.options.sharee_tombstones or since is None or not since.timestamp:
             # Who has nothing has lost nothing, and is told all there is.
             return None
         viewer = Viewer(request.actor, request.path, access, share.readers, request.now)
@@ -136,7 +136,7 @@ class Lists:
         readers = None if access.whole else await reader.principals(request.actor)
         share = Share(access, readers)
         try:
-            return open_token(self._options, request, share)
+            return open_token(self.options, request, share)
         except InvalidParameters:
             if not access.whole and not await self._sees_something(reader.snapshot, request, share):
                 raise refuse(request.actor) from None
@@ -145,7 +145,7 @@ class Lists:
     async def _find(self, snapshot: Snapshot, request: ListRequest, share: Share) -> Found:
         """A page: what the list shows, then what left the reader's sight."""
         page = make_page(request, share, 0)
-        limit = self._options.page_length(request.query.limit)
+        limit = self.options.page_length(request.query.limit)
         total: int | None = None
         objects: list[Listed] = []
         if request.count:
@@ -215,10 +215,10 @@ class Lists:
 
     async def claim(self, request: ListRequest) -> None:
         """Use up the nonce of a token: a deletion that is sent twice deletes once."""
-        nonce = nonce_of(self._options, request)
+        nonce = nonce_of(self.options, request)
         if nonce is None:
             return
-        if not await self._storage.claim(nonce, self._options.token_seconds):
+        if not await self._storage.claim(nonce, self.options.token_seconds):
             raise invalid("querystring", "_token", "_token was already used or has expired.")
 
     async def candidates(
@@ -229,7 +229,7 @@ class Lists:
         Raises:
             SyncError: If the actor may delete nothing here.
         """
-        reader = Reader(snapshot, self._options.rules)
+        reader = Reader(snapshot, self.options.rules)
         access = await _access(reader, request, "write")
         share = await self._share(reader, request, access)
         check_dates(request.query, timestamp_of(access.clock.position), request.now)
@@ -240,7 +240,7 @@ class Lists:
                 raise refuse(request.actor)
         check_cursor(request.query, access.clock)
         found = Found(objects[:size], [], is_cut=len(objects) > size)
-        return found.objects, next_token(self._options, request, found, access.clock.position)
+        return found.objects, next_token(self.options, request, found, access.clock.position)
 
 
 async def _access(reader: Reader, request: ListRequest, permission: str) -> ListReading:

@@ -35,16 +35,16 @@ async def serving(storage: Storage | None, **given: Any) -> AsyncIterator[str]:
     """A server in the running loop; gives its root, without a slash or version."""
     settings = settings_of(given)
     opened = storage or await open_storage(settings)
-    app, live = await make_app(settings, opened)
-    await live.start()
-    server = ApiServer(app, origins=settings.cors_origins)
+    parts = await make_app(settings, opened)
+    await parts.live.start()
+    server = ApiServer(parts.app, origins=settings.cors_origins)
     (listening,) = bind_sockets(0, "127.0.0.1")
     server.add_sockets([listening])
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.stop()
-        await live.stop()
+        await parts.live.stop()
         await server.close_all_connections()
         await opened.close()
 

@@ -184,12 +184,14 @@ async def open_live(
     named = {f"KINTO_{name.upper().replace('__', '_')}": str(v) for name, v in given.items()}
     settings = load_settings({**named, **environ}, port=0)
     storage = storage or await open_storage(settings)
-    app, live = await make_app(settings, storage)
+    parts = await make_app(settings, storage)
+    live = parts.live
     await live.start()
-    http = ApiServer(app, origins=settings.cors_origins)
+    http = ApiServer(parts.app, origins=settings.cors_origins)
     (listening,) = bind_sockets(0, "127.0.0.1")
     http.add_sockets([listening])
-    server = LiveServer(Server(http, live, storage, "127.0.0.1", listening.getsockname()[1]), live)
+    address = "127.0.0.1", listening.getsockname()[1]
+    server = LiveServer(Server(http, parts, storage, address), live)
     try:
         yield server
     finally:

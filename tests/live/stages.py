@@ -45,6 +45,9 @@ class SlowStorage:
         self._dawdler = dawdler
         self.secret = storage.secret
         self.claim = storage.claim
+        self.keep = storage.keep
+        self.kept = storage.kept
+        self.take = storage.take
         self.check = storage.check
         self.close = storage.close
 
@@ -162,17 +165,17 @@ class Stage:
         used: Storage = self.storage
         if self._dawdler is not None:
             used = SlowStorage(used, self._dawdler)
-        app, live = await make_app(self._settings, used)
-        http = ApiServer(app)
+        parts = await make_app(self._settings, used)
+        http = ApiServer(parts.app)
         listener = socket.socket()
         # Accepted sockets inherit it: a reader that stops is felt soon.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
         listener.bind(("127.0.0.1", 0))
         listener.listen(512)
         listener.setblocking(False)
-        await live.start()
+        await parts.live.start()
         http.add_sockets([listener])
-        return Server(http, live, used, "127.0.0.1", listener.getsockname()[1])
+        return Server(http, parts, used, ("127.0.0.1", listener.getsockname()[1]))
 
     def revisions(self) -> list[Revision]:
         """The whole log of a memory backend, in the order of the commits."""

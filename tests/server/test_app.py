@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from server.app import Server, make_name, make_rules, make_uuid, open_server
+from server.app import Parts, Server, make_name, make_rules, make_uuid, open_server
 from server.config import StartupError, load_settings
 from server.core.errors import Unavailable
 from server.storage.base import StorageError
@@ -68,7 +68,8 @@ async def test_database_whose_changes_cannot_be_watched_stops_the_start(
     [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("a.example", "a.example")],
 )
 async def test_url_of_a_server_can_be_opened_on_its_machine(host: str, shown: str) -> None:
-    server = Server(None, None, None, host, 80)  # type: ignore[arg-type]
+    parts = Parts(None, None, ())  # type: ignore[arg-type]
+    server = Server(None, parts, None, (host, 80))  # type: ignore[arg-type]
     assert server.url == f"http://{shown}:80/v1/"
 
 

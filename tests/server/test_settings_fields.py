@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from server.settings_fields import FIELDS, Settings, setting_rows
+from server.settings_fields import FIELDS, Entry, Settings, setting_rows
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -10,9 +10,9 @@ def test_settings_cannot_be_changed() -> None:
         Settings().port = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("one", dataclasses.fields(Settings), ids=lambda one: one.name)
-def test_setting_says_what_it_means(one: "dataclasses.Field[object]") -> None:
-    assert one.metadata["help"].endswith(".")
+@pytest.mark.parametrize("one", FIELDS.values(), ids=lambda one: one.name)
+def test_setting_says_what_it_means(one: Entry) -> None:
+    assert one.field.metadata["help"].endswith(".")
 
 
 @pytest.mark.parametrize(

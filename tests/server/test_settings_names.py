@@ -62,8 +62,12 @@ def test_near_miss_of_a_feature_is_suggested() -> None:
 
 
 def test_feature_of_another_package_is_refused_by_its_name() -> None:
-    with pytest.raises(ValueError, match=r"^kinto_attachment in includes"):
-        names.find_feature("kinto_attachment")
+    with pytest.raises(ValueError, match=r"^kinto_signer in includes"):
+        names.find_feature("kinto_signer")
+
+
+def test_attachments_are_a_feature_under_the_name_of_their_package() -> None:
+    assert names.find_feature("kinto_attachment") == "attachments"
 
 
 @pytest.mark.parametrize(
@@ -82,8 +86,8 @@ def test_policy_is_found_by_its_use_or_by_its_own_name(name: str, use: str | Non
     ("name", "use"),
     [
         ("people", None),
-        ("account", "kinto.plugins.accounts.AccountsPolicy"),
-        ("basicauth", "kinto.plugins.openid.OpenIDConnectPolicy"),
+        ("fxa", "kinto_fxa.authentication.FxAOAuthAuthenticationPolicy"),
+        ("basicauth", "some.other.Policy"),
     ],
 )
 def test_policy_that_is_not_built_in_is_refused(name: str, use: str | None) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from server.auth.basic import BasicAuthenticator, parse_credentials
 from server.core.errors import InvalidAuth
+from server.core.permissions import make_actor
 
 POLICY = BasicAuthenticator("basicauth", "key")
 
@@ -17,8 +18,9 @@ def header(credentials: bytes, scheme: str = "Basic") -> str:
 @pytest.mark.gen_test
 async def test_user_is_the_hmac_of_name_and_password_as_kinto_makes_it() -> None:
     expected = hmac.new(b"key", b"alice:secret", hashlib.sha256).hexdigest()
-    assert await POLICY.authenticate(header(b"alice:secret")) == expected
-    assert await POLICY.authenticate(header(b"alice:secret", "bAsIc")) == expected
+    actor = make_actor(f"basicauth:{expected}")
+    assert await POLICY.authenticate(header(b"alice:secret")) == actor
+    assert await POLICY.authenticate(header(b"alice:secret", "bAsIc")) == actor
 
 
 @pytest.mark.gen_test

@@ -1,9 +1,9 @@
 import pytest
 
 from server.auth.basic import BasicAuthenticator
-from server.auth.loader import Authentication, load_policies
+from server.auth.policies import Authentication
 from server.core.errors import InvalidAuth
-from server.core.permissions import ANONYMOUS
+from server.core.permissions import ANONYMOUS, Actor, make_actor
 
 BASIC = "Basic YWxpY2U6c2VjcmV0"
 
@@ -16,14 +16,15 @@ class Tokens:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    async def authenticate(self, authorization: str) -> str | None:
+    async def authenticate(self, authorization: str) -> Actor | None:
         scheme, _, token = authorization.partition(" ")
-        return {"1": "one", "2": "two"}.get(token) if scheme == "Bearer" else None
+        user = {"1": "one", "2": "two"}.get(token) if scheme == "Bearer" else None
+        return make_actor(f"{self.name}:{user}") if user else None
 
 
 @pytest.mark.gen_test
 async def test_user_has_the_name_of_the_policy_and_the_principals_of_every_user() -> None:
-    auth = load_policies({"mine": "basicauth"}, "secret")
+    auth = Authentication([BasicAuthenticator("mine", "secret")])
     actor = await auth.identify(BASIC)
     assert actor.user_id.startswith("mine:")
     assert actor.principals == {actor.user_id, "system.Everyone", "system.Authenticated"}
@@ -48,7 +49,8 @@ async def test_policy_that_does_not_know_the_header_leaves_it_to_the_next() -> N
 @pytest.mark.gen_test
 @pytest.mark.parametrize("header", [None, ""])
 async def test_who_sends_nothing_is_anonymous(header: str | None) -> None:
-    assert await load_policies({"basicauth": "basicauth"}, "s").identify(header) is ANONYMOUS
+    auth = Authentication([BasicAuthenticator("basicauth", "s")])
+    assert await auth.identify(header) is ANONYMOUS
 
 
 @pytest.mark.gen_test
@@ -64,8 +66,3 @@ def test_each_challenge_is_told_once() -> None:
         'Basic realm="Realm"',
         "Bearer",
     ]
-
-
-def test_policies_are_asked_in_the_order_of_the_settings() -> None:
-    auth = load_policies({"b": "basicauth", "a": "basicauth"}, "s")
-    assert [policy.name for policy in auth.policies] == ["b", "a"]
