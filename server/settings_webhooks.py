@@ -19,6 +19,15 @@ class WebhookSettings:
             name="event_listeners",
         ),
     )
+    in_server: bool = field(
+        default=False,
+        metadata=about(
+            "Serve the webhooks in `kintoun serve`, too; always so where the server has a"
+            " database of its own.",
+            values.parse_flag,
+            name="webhooks_in_server",
+        ),
+    )
     options: Mapping[str, str] = field(
         default_factory=dict,
         metadata=about(

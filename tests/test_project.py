@@ -112,5 +112,8 @@ def test_messages_of_the_server_that_are_documented_are_those_that_are_sent() ->
 
 
 def test_heroku_starts_what_the_checkout_serves() -> None:
-    command = "web: python -m server serve --host 0.0.0.0 --port $PORT\n"
-    assert (ROOT / "Procfile").read_text() == command
+    processes = [
+        "web: python -m server serve --host 0.0.0.0 --port $PORT",
+        "worker: python -m server webhooks",
+    ]
+    assert (ROOT / "Procfile").read_text().splitlines() == processes

@@ -20,8 +20,9 @@ class LoadedServer(ServerProcess):
     """A server, the connections to it, and what it has to complain of."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        super().__init__(environ=environ, cwd=folder)
+        # First: a server that does not start is closed at once.
         self._clients: list[Client] = []
+        super().__init__(environ=environ, cwd=folder)
 
     def connect(self, user: str = "alice") -> Client:
         """A new connection, which is closed at the test's end at the latest."""
