@@ -7,13 +7,14 @@ transaction read.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from server.core.contents import Content
 from server.core.filters import Condition
 from server.core.objects import StoredObject
 from server.core.patches import Patch
-from server.core.paths import ROOT, ListPath, ObjectPath
+from server.core.paths import ROOT, ListPath, ObjectPath, object_path
 from server.core.permissions import Actor
 from server.core.preconditions import NONE, Precondition
 
@@ -133,6 +134,93 @@ class Flush:
     epoch: str
 
 
+class Loaded(StrEnum):
+    """What became of an object that was loaded."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    SAME = "same"
+    NEWER = "newer"
+    """What is here was changed later, and was left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Make an object what it is elsewhere: data, permissions and date to the letter.
+
+    For the operator: nobody is asked, nobody is named in its ACL, and its parent's new
+    lists begin at the beginning of time, so that their ETags become those they had. Its
+    verdict is a ``Loaded``.
+
+    Attributes:
+        path: the object.
+        content: what it holds, its date with it; permissions that are not given stay as
+            they are. The server dates what has no date.
+        deleted: whether it is a tombstone; then only the date counts.
+        overwrite: whether what is here is replaced even if it was changed later.
+    """
+
+    path: ObjectPath
+    content: Content
+    deleted: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Move a list's clock on, if it stands before a timestamp: the ETag it has elsewhere.
+
+    Attributes:
+        path: the list.
+        timestamp: in ms.
+    """
+
+    path: ListPath
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """Give up a part of a bucket's log: from now on it is complete only above it.
+
+    Its verdict is the position of everything in the bucket, which moves; None if the
+    bucket is gone.
+
+    Attributes:
+        actor: who wants it, and must have the right to write the bucket; None for the
+            server itself.
+        bucket: whose log it is.
+        lists: by URI of a list, the highest position that is given up.
+        seq: the highest of the bucket's own that is given up.
+        precondition: on the bucket's history.
+    """
+
+    actor: Actor | None
+    bucket: ObjectPath
+    lists: Mapping[str, int]
+    seq: int
+    precondition: Precondition = NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Remove what is a principal's alone, and its name from everything else.
+
+    For the operator: permissions are not asked about. What the principal alone may
+    write, by the object's own ACL, is removed. The verdict is how many objects changed.
+
+    Attributes:
+        actor: who does it.
+        principal: that is forgotten.
+        uris: of objects that name it, parents before what lies in them.
+    """
+
+    actor: Actor
+    principal: str
+    uris: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Inquiry:
     """A read inside the transaction: sees the writes before it.
@@ -146,7 +234,19 @@ class Inquiry:
     ask: Callable[[Any], Awaitable[Any]]
 
 
-Write = Create | Replace | Change | Remove | RemoveMany | Ensure | Flush
+Write = (
+    Create
+    | Replace
+    | Change
+    | Remove
+    | RemoveMany
+    | Ensure
+    | Flush
+    | Load
+    | Advance
+    | Forget
+    | Trim
+)
 Part = Write | Inquiry
 
 
@@ -195,10 +295,14 @@ class Command:
         parts: in order. A refused part leaves the others; an error of ours in
             one undoes all.
         size: about how many bytes it stores.
+        fails: tells of each verdict, once it is there, whether it undoes all that
+            was decided before it, and lets nothing be decided after it; None for
+            parts that do not stand and fall together.
     """
 
     parts: tuple[Part, ...]
     size: int = 0
+    fails: Callable[[Verdict], bool] | None = None
 
     def uris(self) -> set[str]:
         """The objects that it certainly needs: read ahead, in one find."""
@@ -212,13 +316,19 @@ def _uris_of(part: Part) -> list[str]:
     match part:
         case Create(target) | Replace(target) | Change(target) | Remove(target):
             return _chain_uris(target.path)
-        case Ensure(_, path):
+        case Ensure(_, path) | Load(path):
             return _chain_uris(path)
+        case Advance(path):
+            return [path.parent_uri, *(step.uri for step in path.ancestors)]
         case RemoveMany(_, path, ids):
             above = [step.uri for step in path.ancestors]
             return [path.parent_uri, *above, *(f"{path.uri}/{one}" for one in ids)]
         case Flush(uris):
             return [ROOT, *uris]
+        case Trim(_, bucket, lists):
+            return [bucket.uri, *(uri.rpartition("/")[0] for uri in lists)]
+        case Forget(_, _, uris):
+            return [one for uri in uris for one in _chain_uris(object_path(uri))]
         case _:
             # An inquiry reads for itself.
             return []

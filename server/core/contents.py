@@ -1,6 +1,6 @@
 """The body of a write: ``{"data": {...}, "permissions": {...}}``, checked once, stored as text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from server.core.objects import Permissions
 from server.core.paths import ALL_KINDS, invalid_id, is_valid_id
 from server.core.permissions import EVERYONE, GRANTABLE
 from server.core.positions import TIMESTAMP_MAX
+from server.core.schemas import BUCKET_FIELDS, FIELD, check_schema
 
 OBJECT_MAX_BYTES = 4 << 20
 """The largest text of one object."""
@@ -169,8 +170,8 @@ def _find_problems(kind: str, fields: Mapping[str, Any]) -> list[Detail]:
     if kind == "group":
         return list(_find_bad_members(fields.get("members", [])))
     if kind == "collection":
-        return list(_find_bad_metadata(fields))
-    return []
+        return [*_find_bad_metadata(fields), *_find_bad_schemas(fields, (FIELD,))]
+    return list(_find_bad_schemas(fields, BUCKET_FIELDS)) if kind == "bucket" else []
 
 
 def _find_bad_members(members: Any) -> Iterator[Detail]:
@@ -198,9 +199,15 @@ def _find_bad_metadata(fields: Mapping[str, Any]) -> Iterator[Detail]:
     expires = fields.get("cache_expires")
     if isinstance(expires, bool) or not isinstance(expires, int | float | HugeInteger | None):
         yield Detail("body", "data.cache_expires", f'"{spell_value(expires)}" is not a number')
-    schema = fields.get("schema", {})
-    if not isinstance(schema, dict):
-        yield Detail("body", "data.schema", f'"{spell_value(schema)}" {_NO_MAPPING}')
+
+
+def _find_bad_schemas(fields: Mapping[str, Any], names: Iterable[str]) -> Iterator[Detail]:
+    for name in names:
+        schema = fields.get(name, {})
+        if not isinstance(schema, dict):
+            yield Detail("body", f"data.{name}", f'"{spell_value(schema)}" {_NO_MAPPING}')
+        elif schema and (problem := check_schema(schema, name)) is not None:
+            yield problem
 
 
 def check_size(text: bytes) -> None:

@@ -5,19 +5,23 @@ arguments. Nothing that is decided here may be decided before.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.core.commands import (
+    Advance,
     Change,
     Create,
     Ensure,
     Flush,
+    Forget,
     ListOutcome,
+    Load,
     Outcome,
     Remove,
     RemoveMany,
     Replace,
     Target,
+    Trim,
     Verdict,
     Write,
 )
@@ -33,15 +37,18 @@ from server.core.contents import (
 from server.core.effects import Body, Effects
 from server.core.errors import ModifiedMeanwhile
 from server.core.filters import matches
+from server.core.forgetting import forget
 from server.core.json_text import dump_json
 from server.core.judge import Chain, Judge
+from server.core.loads import advance, load
 from server.core.objects import Permissions, StoredObject
-from server.core.patches import apply_patch
+from server.core.patches import apply_patch, gives_data
 from server.core.paths import ROOT, ROOT_LISTS, ObjectPath, invalid_id, object_path
 from server.core.permissions import Actor, read_permission, refuse
 from server.core.positions import spell_etag, timestamp_of
 from server.core.preconditions import ANY, is_refused
 from server.core.state import State
+from server.core.trims import trim
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +90,22 @@ class Decider:
             case Ensure(actor, path):
                 self._ensure(actor, path.chain)
             case _:
-                return self._flush(write)
+                return self._operate(write)
         return None
+
+    def _operate(self, write: Flush | Load | Advance | Trim | Forget) -> Verdict:
+        """What the operator wants, or what is about more than objects."""
+        match write:
+            case Load():
+                return load(self.state, write, self.now)
+            case Advance():
+                return advance(self.state, write)
+            case Trim():
+                return trim(self.judge, write, self.now)
+            case Forget():
+                return forget(self.state, write, self.now)
+            case Flush():
+                return self._flush(write)
 
     def _create(self, write: Create) -> Outcome:
         target = write.target
@@ -95,7 +116,7 @@ class Decider:
         current = self.state.live(path)
         if current is None:
             self._check(target, None, chain)
-            return self._make(actor, path, write.content)
+            return self._make(actor, path, write.content, chain)
         chain[path.kind.name] = current
         self._check(target, current, chain)
         if not self.judge.may(actor, path, read_permission(path.kind.name), chain):
@@ -118,7 +139,7 @@ class Decider:
             if not self.judge.may(actor, path, "create", chain):
                 raise refuse(actor)
             self._check(target, None, chain)
-            return self._make(actor, path, content)
+            return self._make(actor, path, content, chain)
         chain[path.kind.name] = current
         if not self._may_replace(target, chain):
             raise refuse(actor)
@@ -129,7 +150,9 @@ class Decider:
             body = Body(fields, dump_json(fields), acl, secret=content.secret)
         else:
             body = Body(content.fields, content.text, acl, content.date, content.secret)
+            body = self._validated(path, body, chain)
         changed = self._effects(actor).change(path, current, body)
+        self._check_room(path, current, changed)
         writable = self.judge.is_named_writer(actor, changed)
         return Outcome(changed, before=current, writable=writable)
 
@@ -142,7 +165,7 @@ class Decider:
 
     def _change(self, write: Change) -> Outcome:
         target, path = write.target, write.target.path
-        current = self._existing(target)
+        current, chain = self._existing(target)
         patched = apply_patch(write.patch, dict(current.data), current.acl)
         if patched.data.get("id", path.id) != path.id:
             raise mismatched_id()
@@ -154,12 +177,15 @@ class Decider:
         acl = current.acl if patched.permissions is None else patched.permissions
         acl = self._own(target.actor, path, acl)
         body = Body(fields, rest, acl, date, write.secret)
+        if gives_data(write.patch):
+            body = self._validated(path, body, chain)
         changed = self._effects(target.actor).change(path, current, body)
+        self._check_room(path, current, changed)
         writable = self.judge.is_named_writer(target.actor, changed)
         return Outcome(changed, before=current, writable=writable, sent=patched.sent)
 
     def _remove(self, write: Remove) -> Outcome:
-        current = self._existing(write.target)
+        current, _ = self._existing(write.target)
         effects = self._effects(write.target.actor)
         tombstone = effects.remove(write.target.path, current, write.date)
         return Outcome(tombstone, before=current)
@@ -185,7 +211,8 @@ class Decider:
     def _ensure(self, actor: Actor, steps: Iterable[ObjectPath]) -> None:
         for step in steps:
             if self.state.live(step) is None:
-                self._make(actor, step, NOTHING)
+                # Nobody has written it, so nobody could have written it otherwise.
+                self._make(actor, step, NOTHING, None)
 
     def _flush(self, write: Flush) -> bool:
         """Remove objects; True once none is left and the new epoch has begun."""
@@ -201,8 +228,8 @@ class Decider:
         self.state.renew(write.epoch)
         return True
 
-    def _existing(self, target: Target) -> StoredObject:
-        """The object that a PATCH or DELETE is about, if it may proceed."""
+    def _existing(self, target: Target) -> tuple[StoredObject, Chain]:
+        """The object that a PATCH or DELETE is about, if it may proceed, and all of its path."""
         actor, path = target.actor, target.path
         chain = self.judge.chain(actor, path.list)
         current = self.state.live(path)
@@ -212,7 +239,7 @@ class Decider:
         if not self.judge.may(actor, path, "write", chain):
             raise refuse(actor)
         self._check(target, current, chain)
-        return current
+        return current, chain
 
     def _check(self, target: Target, current: StoredObject | None, chain: Chain) -> None:
         """Check the precondition of a write that is permitted."""
@@ -226,12 +253,17 @@ class Decider:
         etag = spell_etag(current.last_modified)
         raise ModifiedMeanwhile(etag if visible else None, current.data if visible else None)
 
-    def _make(self, actor: Actor, path: ObjectPath, content: Content) -> Outcome:
+    def _make(
+        self, actor: Actor, path: ObjectPath, content: Content, chain: Chain | None
+    ) -> Outcome:
         if not path.valid:
             raise invalid_id()
         acl = self._own(actor, path, content.permissions or {})
         body = Body(content.fields or {}, content.text, acl, content.date, content.secret)
+        if chain is not None:
+            body = self._validated(path, body, chain)
         made = self._effects(actor).make(path, body)
+        self._check_room(path, None, made)
         return Outcome(made, created=True, writable=self.judge.is_named_writer(actor, made))
 
     def _own(self, actor: Actor, path: ObjectPath, acl: Permissions) -> Permissions:
@@ -242,6 +274,23 @@ class Decider:
         if owns and actor.owner not in writers:
             acl["write"] = (*writers, actor.owner)
         return acl
+
+    def _validated(self, path: ObjectPath, body: Body, chain: Chain) -> Body:
+        """What is stored of a body that is valid under the schemas of what it lies in."""
+        schemas = self.judge.rules.schemas
+        if schemas is None or not path.ancestors:
+            return body
+        fields = schemas.check(path, body.fields, body.rest, chain)
+        return (
+            body if fields is body.fields else replace(body, fields=fields, rest=dump_json(fields))
+        )
+
+    def _check_room(
+        self, path: ObjectPath, before: StoredObject | None, after: StoredObject
+    ) -> None:
+        quotas = self.judge.rules.quotas
+        if quotas is not None and path.kind.is_shared:
+            quotas.check(self.state, path, before, after)
 
     def _effects(self, actor: Actor) -> Effects:
         return Effects(self.state, actor.user_id, self.now)

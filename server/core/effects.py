@@ -17,7 +17,14 @@ from server.core.objects import (
 )
 from server.core.paths import FEED, ROOT, ObjectPath
 from server.core.permissions import readers_of
-from server.core.positions import Position, dated_position, next_position, timestamp_of
+from server.core.positions import (
+    Position,
+    Timestamp,
+    dated_position,
+    exact_position,
+    next_position,
+    timestamp_of,
+)
 from server.core.revisions import Action, Revision
 from server.core.state import State
 
@@ -49,11 +56,14 @@ class Effects:
         state: what they are applied to.
         by: user id of who writes.
         now: the server's time, in ms.
+        is_exact: whether clients' dates are kept whatever there is, and the lists of what
+            is made begin at the beginning of time: for what is loaded.
     """
 
     state: State
     by: str
     now: int
+    is_exact: bool = False
 
     def make(self, path: ObjectPath, body: Body) -> StoredObject:
         """Make an object that does not exist; a tombstone is replaced."""
@@ -68,8 +78,7 @@ class Effects:
 
     def change(self, path: ObjectPath, current: StoredObject, body: Body) -> StoredObject:
         """Replace what an object holds."""
-        date = _later(body.date, current)
-        position, modified = self._advance(path, date)
+        position, modified = self._advance(path, self._effective(body.date, current))
         made = self._build(path, body, position, modified)
         secret = current.secret if body.secret is None else body.secret
         made = replace(made, clocks=current.clocks, secret=secret)
@@ -83,7 +92,7 @@ class Effects:
     ) -> StoredObject:
         """Replace an object by its tombstone."""
         took = self._take_along(path)
-        position, modified = self._advance(path, _later(date, current))
+        position, modified = self._advance(path, self._effective(date, current))
         tombstone = StoredObject(
             path.uri,
             modified,
@@ -97,6 +106,24 @@ class Effects:
         self._count(path, -1, -len(current.json))
         self._log(path, "delete", current, tombstone, took)
         return tombstone
+
+    def bury(self, path: ObjectPath, date: int | None) -> StoredObject:
+        """Put the tombstone of an object that was never here: nothing is undone, or told."""
+        position, modified = self._advance(path, date)
+        old = self.state.get(path.uri)
+        clocks = old.clocks if old else {}
+        if path.kind.children and not clocks:
+            clocks = self._make_clocks(path)
+        text = make_tombstone_json(path.id, modified)
+        buried = StoredObject(path.uri, modified, position, text, deleted=True, clocks=clocks)
+        self.state.put(buried)
+        return buried
+
+    def _effective(self, date: int | None, current: StoredObject) -> int | None:
+        """A client's date counts for an existing object only if it is later than its own."""
+        if date is None or self.is_exact:
+            return date
+        return date if date > current.last_modified else None
 
     def _take_along(self, path: ObjectPath) -> int:
         """Count what lies in an object no more among what lies in its bucket."""
@@ -119,8 +146,7 @@ class Effects:
 
     def _add(self, uri: str, plural: str, live: int, size: int) -> None:
         clock = self.state.clock_of(uri, plural)
-        counted = replace(clock, live=clock.live + live, size=clock.size + size)
-        self.state.set_clock(uri, plural, counted)
+        self.state.set_clock(uri, plural, clock.counted(live, size))
 
     def _build(
         self, path: ObjectPath, body: Body, position: Position, modified: int
@@ -144,10 +170,11 @@ class Effects:
         if date is None:
             position = next_position(clock.position, self.now)
             modified = timestamp_of(position)
+        elif self.is_exact:
+            position, modified = exact_position(clock.position, date), Timestamp(date)
         else:
             position, modified = dated_position(clock.position, date, self.now)
-        moved = replace(clock, position=position)
-        self.state.set_clock(path.list.parent_uri, path.kind.plural, moved)
+        self.state.set_clock(path.list.parent_uri, path.kind.plural, clock.moved(position))
         return position, modified
 
     def _make_clocks(self, path: ObjectPath) -> Mapping[str, Clock]:
@@ -156,7 +183,8 @@ class Effects:
         if old is not None and old.clocks:
             former = {plural: self.state.clock_of(path.uri, plural) for plural in old.clocks}
             old = replace(old, clocks=former)
-        clocks = make_clocks(path.kind.name, self.now, old)
+        begin = 0 if self.is_exact else self.now
+        clocks = make_clocks(path.kind.name, begin, old)
         for plural, clock in clocks.items():
             self.state.set_clock(path.uri, plural, clock)
         return clocks
@@ -171,7 +199,7 @@ class Effects:
     ) -> None:
         feed = self.state.clock_of(path.bucket_uri, FEED)
         seq = next_position(feed.position, self.now)
-        self.state.set_clock(path.bucket_uri, FEED, replace(feed, position=seq))
+        self.state.set_clock(path.bucket_uri, FEED, feed.moved(seq))
         self.state.append(
             Revision(
                 uri=path.uri,
@@ -205,8 +233,3 @@ def _touched(path: ObjectPath, before: StoredObject | None, after: StoredObject)
         return (path.uri,) if is_other else ()
     former = set(before.members or ()) if before else set()
     return tuple(sorted(former ^ set(after.members or ())))
-
-
-def _later(date: int | None, current: StoredObject) -> int | None:
-    """A client's date counts for an existing object only if it is later than its own."""
-    return None if date is None or date <= current.last_modified else date

@@ -109,6 +109,23 @@ def invalid(location: str, name: str, description: str) -> InvalidParameters:
     return InvalidParameters([Detail(location, name, description)])
 
 
+class InvalidForm(SyncError):
+    """A form lacks a part, has one that is not known, or one that is no JSON."""
+
+    status = 400
+    errno = 109
+
+
+class AttachmentFixed(SyncError):
+    """A client would change what a record says of its file."""
+
+    status = 400
+    errno = 999
+
+    def __init__(self) -> None:
+        super().__init__("Attachment metadata cannot be modified.")
+
+
 class MissingAuth(SyncError):
     """The operation needs a user and the request names none."""
 
@@ -135,8 +152,8 @@ class Forbidden(SyncError):
     status = 403
     errno = 121
 
-    def __init__(self) -> None:
-        super().__init__("This user cannot access this resource.")
+    def __init__(self, message: str = "This user cannot access this resource.") -> None:
+        super().__init__(message)
 
 
 _NOT_FOUND = "The resource you are looking for could not be found."
@@ -230,15 +247,18 @@ class ModifiedMeanwhile(SyncError):
     Args:
         etag: the ETag of what is there now, with quotes; None leaves it out.
         existing: the object as it is now, where the caller may read it.
+        more: further members of ``details``: of a merge, what is in its way.
     """
 
     status = 412
     errno = 114
 
-    def __init__(self, etag: str | None, existing: Any = None) -> None:
+    def __init__(
+        self, etag: str | None, existing: Any = None, more: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(
             "Resource was modified meanwhile",
-            details=None if existing is None else {"existing": existing},
+            details=None if existing is None else {"existing": existing, **(more or {})},
             headers={} if etag is None else {"ETag": etag},
         )
 
@@ -253,6 +273,23 @@ class TooLarge(SyncError):
     def title(self) -> str:
         """The same words with every Python; 3.13 has new ones."""
         return "Request Entity Too Large"
+
+
+class RangeUnsatisfiable(SyncError):
+    """The part of a file that is asked for lies beyond its end."""
+
+    status = 416
+    errno = 107
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"The file has {size} bytes.", headers={"Content-Range": f"bytes */{size}"}
+        )
+
+    @property
+    def title(self) -> str:
+        """The same words with every Python; 3.13 has new ones."""
+        return "Range Not Satisfiable"
 
 
 class HeadersTooLarge(SyncError):
@@ -277,8 +314,37 @@ class CursorExpired(SyncError):
 
     def __init__(self, reason: str, cursor: str, floor: str) -> None:
         super().__init__(
-            "The changes since this cursor are not known: start again without it.",
+            "What this cursor asks for is not known here: start again without it.",
             details={"floor": floor, "cursor": cursor, "reason": reason},
+        )
+
+
+class PartFailed(SyncError):
+    """Another part of an atomic batch failed, so this one was not done either."""
+
+    status = 424
+    errno = 119
+
+    def __init__(self) -> None:
+        super().__init__("Nothing of this batch was done, because another part of it failed.")
+
+
+class QuotaExceeded(SyncError):
+    """The write would store more than there may be.
+
+    Args:
+        quota: name of the setting that says how much.
+        maximum: what it says.
+        wanted: what there would be.
+    """
+
+    status = 507
+    errno = 121
+
+    def __init__(self, quota: str, maximum: int, wanted: int) -> None:
+        super().__init__(
+            f"There is no room for this: {quota} is {maximum}, and it would be {wanted}.",
+            details={"quota": quota, "maximum": maximum, "wanted": wanted},
         )
 
 

@@ -57,9 +57,6 @@ class OperationsPatch:
     permission_names: tuple[str, ...]
 
 
-Patch = ShallowPatch | MergePatch | OperationsPatch
-
-
 @dataclass(frozen=True, slots=True)
 class Patched:
     """What a patch makes of an object.
@@ -77,6 +74,19 @@ class Patched:
     data: dict[str, Any]
     permissions: dict[str, tuple[str, ...]] | None
     sent: Mapping[str, Any]
+
+
+Patch = ShallowPatch | MergePatch | OperationsPatch | Patched
+"""``Patched`` stands for what came of one already, whatever the object holds."""
+
+
+def gives_data(patch: Patch) -> bool:
+    """Whether a patch is about more than permissions."""
+    if isinstance(patch, Patched):
+        return bool(patch.sent)
+    if isinstance(patch, ShallowPatch | MergePatch):
+        return patch.envelope.data is not None
+    return True
 
 
 def parse_patch(content_type: str, body: Any, permission_names: Collection[str]) -> Patch:
@@ -117,6 +127,8 @@ def apply_patch(
         InvalidParameters: If an operation fails, or the result is no object.
         TooLarge: If the operations copy more than an object may hold.
     """
+    if isinstance(patch, Patched):
+        return patch
     if isinstance(patch, OperationsPatch):
         return _apply_operations(patch, data, permissions)
     envelope = patch.envelope

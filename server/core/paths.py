@@ -129,13 +129,13 @@ class ObjectPath:
     @property
     def bucket(self) -> str:
         """Id of the bucket that it lies in; for a bucket its own, for an account ``/``."""
-        top = self.chain[0]
+        top = self.list.ancestors[0] if self.list.ancestors else self
         return top.id if top.kind.name == "bucket" else ROOT
 
     @property
     def bucket_uri(self) -> str:
         """URI of the document that holds the clock of everything in that bucket."""
-        top = self.chain[0]
+        top = self.list.ancestors[0] if self.list.ancestors else self
         return top.uri if top.kind.name == "bucket" else ROOT
 
     @property

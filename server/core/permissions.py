@@ -7,10 +7,13 @@ lists for it; or by a setting that grants it on every object of the kind.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from server.core.errors import EndpointMissing, Forbidden, MissingAuth, SyncError
 from server.core.objects import Permissions, StoredObject
 from server.core.paths import ALL_KINDS, ObjectPath, parse_path
+from server.core.quotas import Quotas
+from server.core.schemas import Schemas
 
 EVERYONE = "system.Everyone"
 AUTHENTICATED = "system.Authenticated"
@@ -53,9 +56,12 @@ GRANTABLE: Mapping[str, tuple[str, ...]] = {
     "group": ("write", "read"),
     "record": ("write", "read"),
     "account": ("write", "read"),
-    "api_key": (),
+    "api_key": ("write",),
 }
 """The permissions that an object's own ACL may name, by kind."""
+
+
+_CREDENTIALS = tuple(f"/{kind.plural}" for kind in ALL_KINDS.values() if not kind.is_shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +77,16 @@ class Scope:
     writes: bool
 
     def covers(self, path: str, *, writes: bool) -> bool:
-        """Whether a request of a path lies within it."""
+        """Whether a request of a path lies within it.
+
+        Everything is without what credentials are made of: who has got hold of one
+        must not be able to make others of it.
+        """
         if writes and not self.writes:
             return False
-        return self.uri == "/" or path == self.uri or path.startswith(self.uri + "/")
+        if self.uri == "/":
+            return not (writes and path.startswith(_CREDENTIALS))
+        return path == self.uri or path.startswith(self.uri + "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,9 @@ class Actor:
         expires: when their credential does, in seconds since 1970; None for never.
         source: URI of the object that their credential was checked against, such as
             an account: when that changes, they are to be asked again. Empty for none.
+        as_of: position of that object when it was checked; who they are does not
+            depend on it.
+        profile: what their identity provider tells of them; None for none.
     """
 
     user_id: str
@@ -95,6 +110,8 @@ class Actor:
     scopes: tuple[Scope, ...] | None = None
     expires: float | None = None
     source: str = ""
+    as_of: int = field(default=0, compare=False)
+    profile: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def may_ask(self, path: str, *, writes: bool) -> bool:
         """Whether their credential is for a path at all; permissions come after it."""
@@ -123,10 +140,15 @@ class Rules:
     Attributes:
         grants: ``kind:permission`` to the principals that have it everywhere.
         explicit_permissions: whether who writes an object is named in its ACL.
+        quotas: how much may be stored; None for as much as there is room for.
+        schemas: checks objects by the schemas of their parents; None if they are not
+            checked.
     """
 
     grants: Mapping[str, frozenset[str]] = field(default_factory=dict)
     explicit_permissions: bool = True
+    quotas: Quotas | None = None
+    schemas: Schemas | None = field(default=None, compare=False)
 
     _everywhere: Mapping[tuple[str, str], frozenset[str]] = field(
         init=False, repr=False, compare=False

@@ -71,6 +71,14 @@ def dated_position(clock: int, date: int, now: int) -> tuple[Position, Timestamp
     return Position(clock + 1), Timestamp(date)
 
 
+def exact_position(clock: int, date: int) -> Position:
+    """Position of a write whose ``last_modified`` is the given date, whatever the list's clock.
+
+    Once ``n`` is spent, ``t`` moves.
+    """
+    return make_position(date) if date > timestamp_of(clock) else Position(clock + 1)
+
+
 def spell_etag(timestamp: int) -> str:
     """``"<int>"``, with its quotes."""
     return f'"{timestamp}"'

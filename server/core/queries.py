@@ -24,7 +24,7 @@ from server.core.conditions import (
 from server.core.errors import CursorExpired, invalid
 from server.core.filters import Condition
 from server.core.objects import Clock
-from server.core.positions import Position, spell_cursor
+from server.core.positions import Position, parse_cursor, spell_cursor
 from server.core.sorting import DEFAULT_ORDER, Order, SortKey, full_order
 
 MAX_PARAMETERS: Final = 1000
@@ -48,6 +48,7 @@ class ListQuery:
         uses_to: whether the deprecated ``_to`` was given.
         cursor: ``_since`` as a position, if it was sent as ``t-n``; it is not
             among the conditions then.
+        at: ``_at``: the position as of which the list is wanted; None for now.
     """
 
     conditions: tuple[Condition, ...] = ()
@@ -57,6 +58,7 @@ class ListQuery:
     token: str | None = None
     uses_to: bool = False
     cursor: Position | None = None
+    at: Position | None = None
 
     @property
     def order(self) -> Order:
@@ -99,6 +101,7 @@ def parse_query(
     if not arguments:
         return _EMPTY
     given = _gather(arguments)
+    at = _parse_at(given, known_fields)
     cursor = parse_since(given["_since"]) if "_since" in given else None
     if cursor is not None:
         del given["_since"]
@@ -112,11 +115,12 @@ def parse_query(
     return ListQuery(
         conditions=conditions,
         sort=_parse_sort(_optional(given, "_sort"), known_fields),
-        limit=_parse_limit(_optional(given, "_limit")),
+        limit=parse_limit(_optional(given, "_limit")),
         fields=_parse_fields(_optional(given, "_fields"), known_fields),
         token=_optional(given, "_token") or None,
         uses_to="_to" in given,
         cursor=cursor,
+        at=at,
     )
 
 
@@ -134,6 +138,17 @@ def parse_fields(
     if not arguments:
         return None
     return _parse_fields(_optional(_gather(arguments), "_fields"), known_fields)
+
+
+def parse_at(arguments: Sequence[tuple[str, str]]) -> Position | None:
+    """Read ``_at`` alone; None without it.
+
+    Raises:
+        InvalidParameters: If it is no cursor, or is given twice.
+    """
+    if not any(name.strip() == "_at" for name, _ in arguments):
+        return None
+    return _parse_at(_gather(arguments), None)
 
 
 def check_dates(query: ListQuery, list_timestamp: int, now: int) -> None:
@@ -171,8 +186,21 @@ def check_cursor(query: ListQuery, clock: Clock) -> None:
     Raises:
         CursorExpired: If it is not.
     """
-    cursor = query.cursor
-    if cursor is None or clock.oldest <= cursor <= clock.position:
+    if query.cursor is not None:
+        check_kept(query.cursor, clock)
+
+
+def check_kept(cursor: int, clock: Clock) -> None:
+    """Check that a list can be read as it was at a cursor, and what followed it.
+
+    Args:
+        cursor: a position.
+        clock: of the list.
+
+    Raises:
+        CursorExpired: If it is below what is kept, or ahead of the list.
+    """
+    if clock.oldest <= cursor <= clock.position:
         return
     reason = "floor" if cursor < clock.oldest else "ahead"
     raise CursorExpired(reason, spell_cursor(clock.position), spell_cursor(clock.oldest))
@@ -209,7 +237,28 @@ def _parse_sort(text: str | None, known_fields: Collection[str] | None) -> tuple
     return tuple(keys.values())
 
 
-def _parse_limit(text: str | None) -> int | None:
+_NO_PAST: Final = ("_since", "_wait")
+"""What asks for changes; of a state of the past there are none."""
+
+
+def _parse_at(given: dict[str, list[str]], known_fields: Collection[str] | None) -> Position | None:
+    text = _optional(given, "_at")
+    if text is None:
+        return None
+    if known_fields is not None:
+        raise invalid("querystring", "_at", "is for objects and lists only")
+    for name in _NO_PAST:
+        if name in given:
+            raise invalid("querystring", "_at", f"cannot be given together with {name}")
+    return parse_cursor(text.strip(), "_at")
+
+
+def parse_limit(text: str | None) -> int | None:
+    """Read ``_limit``; None for what is as if not given.
+
+    Raises:
+        InvalidParameters: If it is no number, or a negative one.
+    """
     if text is None or text.strip() in ("", '""', "null"):
         return None
     return int(parse_number("_limit", text))

@@ -32,6 +32,8 @@ class Revision:
             lost; ``/`` for the deletion of a bucket, whose groups end with it. Of an
             account or API key its own URI, if whoever used it has to be asked again.
         took: how many objects went with the one that was deleted.
+        trimmed: whether the history has forgotten it: what is left serves to tell
+            who could see what.
     """
 
     uri: str
@@ -51,3 +53,4 @@ class Revision:
     readers_before: tuple[str, ...]
     touched: tuple[str, ...] = ()
     took: int = 0
+    trimmed: bool = False

@@ -7,14 +7,15 @@ A backend is loaded by name (``server.storage.loader``); the contract suite in
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from server.core.commands import Command, Verdict
+from server.core.figures import StorageFigures
 from server.core.filters import Condition
 from server.core.objects import Listed, StoredObject
 from server.core.paths import ListPath
 from server.core.permissions import Rules
-from server.core.revisions import Revision
+from server.core.revisions import Action, Revision
 from server.core.sorting import SortKey
 
 
@@ -37,6 +38,7 @@ class Page:
         readers: if given, only objects whose own ACL names one of these.
         max_bytes: of texts, with which a page ends: it holds the object that goes
             beyond, and none after it. None for no such bound.
+        upto: position above which nothing is wanted; None for no such bound.
     """
 
     path: ListPath
@@ -48,6 +50,7 @@ class Page:
     tombstones: bool = False
     readers: Collection[str] | None = None
     max_bytes: int | None = None
+    upto: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,12 @@ class LogPage:
         texts: whether ``json`` and ``before`` are wanted; else they are
             ``b""``, and ``before`` is None where there was nothing.
         descending: whether the last comes first.
+        skip: how many of them are passed over first.
+        also: URIs of lists whose entries are wanted too, whoever their readers are.
+        plural: if given, only entries of lists that are called so, such as ``records``.
+        by: if given, only what this user did.
+        action: if given, only entries that did this.
+        trimmed: whether entries are wanted that the history has forgotten.
     """
 
     scope: ListPath | str
@@ -79,6 +88,32 @@ class LogPage:
     uri: str | None = None
     texts: bool = True
     descending: bool = False
+    skip: int = 0
+    also: Collection[str] = ()
+    plural: str | None = None
+    by: str | None = None
+    action: Action | None = None
+    trimmed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trimming:
+    """Which entries of a bucket's log are taken away; each by its seq.
+
+    The clocks are raised before (see ``server.core.commands.Trim``), so nobody relies on
+    them. None of them is shown as a part of the history any more.
+
+    Attributes:
+        bucket: id of the bucket.
+        removed: of which nothing stays.
+        hollowed: which lose their texts, and tell only who could see what.
+        hidden: which stay whole, for those who follow a list that is not in the bucket.
+    """
+
+    bucket: str
+    removed: Collection[int] = ()
+    hollowed: Collection[int] = ()
+    hidden: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +185,18 @@ class Feed(Protocol):
         """Let go of the database; a waiting ``read`` is to be cancelled first."""
 
 
+class Tally(NamedTuple):
+    """How much exists of a kind.
+
+    Attributes:
+        live: objects.
+        tombstones: of objects that were deleted one by one, in parents that exist.
+    """
+
+    live: int
+    tombstones: int
+
+
 class Snapshot(Protocol):
     """The storage as it was at one instant: every answer is of the same one.
 
@@ -190,9 +237,24 @@ class Snapshot(Protocol):
     async def named(self, principals: Collection[str]) -> list[StoredObject]:
         """Objects whose own ACL names one of these; their parents may be gone."""
 
+    async def naming(self, principal: str) -> list[str]:
+        """URIs of objects whose own ACL names it, and of groups that have it as a member.
+
+        Their parents may be gone.
+        """
+
+    async def tally(self) -> dict[str, Tally]:
+        """How much exists of each kind; may take a while."""
+
 
 class Storage(Protocol):
-    """Remembers objects and their log."""
+    """Remembers objects and their log.
+
+    Attributes:
+        figures: what it has done in this process.
+    """
+
+    figures: StorageFigures
 
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
         """Read at one instant, which is not before the call.
@@ -210,6 +272,23 @@ class Storage(Protocol):
         Raises:
             Unavailable: If the outcome is not known in time, or nothing could be done.
             Unforeseen: If deciding or storing failed for a reason of ours; nothing was stored.
+        """
+
+    async def forget(self, trimming: Trimming) -> None:
+        """Take entries out of the log; what is gone already is left alone.
+
+        Raises:
+            Unavailable: If the database cannot be reached; some may be gone by then.
+        """
+
+    async def purge(self) -> int:
+        """Remove what deleted parents have left, which happens in time anyway.
+
+        Returns:
+            How many objects and entries of the log went.
+
+        Raises:
+            Unavailable: If the database cannot be reached.
         """
 
     async def feed(self) -> Feed:

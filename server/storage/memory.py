@@ -14,16 +14,18 @@ from typing import Any
 from server.core.commands import Command, Inquiry, Verdict
 from server.core.decisions import Decider
 from server.core.errors import Unforeseen
+from server.core.figures import StorageFigures
 from server.core.filters import matches
 from server.core.judge import Judge
 from server.core.objects import Listed, StoredObject, make_root
-from server.core.paths import ROOT, ListPath
+from server.core.paths import ALL_KINDS, ROOT, ListPath
 from server.core.permissions import Rules
 from server.core.revisions import Revision
 from server.core.sorting import is_after, sort_key
 from server.core.state import State
 from server.storage.allowances import of_page
-from server.storage.base import LogPage, Page, RightsQuery, StorageOptions
+from server.storage.base import LogPage, Page, RightsQuery, StorageOptions, Tally, Trimming
+from server.storage.files.memory import MemoryFiles
 from server.storage.memory_log import LogView, MemoryFeed, MemoryLog
 from server.storage.settling import settle
 
@@ -78,15 +80,18 @@ class MemoryStorage:
         self._nonces: dict[str, float] = {}
         self._notes: dict[str, tuple[str, float]] = {}
         self._log = MemoryLog()
+        self.figures = StorageFigures()
+        self._files = MemoryFiles()
 
     @property
     def revisions(self) -> list[Revision]:
         """The log, in order."""
-        return self._log.revisions
+        return self._log.left
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["MemorySnapshot"]:
         """Read at this instant; see ``Storage``."""
+        self.figures.snapshots += 1
         snapshot = MemorySnapshot(self._tables, {}, self._log.view())
         self._open.add(snapshot)
         try:
@@ -102,6 +107,7 @@ class MemoryStorage:
             return await inquiry.ask(MemorySnapshot(self._tables, dict(state.finished()), log))
 
         async with self._lock:
+            began = time.monotonic()
             state = State({})
             decider = Decider(Judge(state, self._rules), _now())
             try:
@@ -111,6 +117,7 @@ class MemoryStorage:
                 logger.exception("a command could not be decided")
                 raise Unforeseen from error
             self._store(state)
+            self.figures.committed(1, time.monotonic() - began)
             return verdicts
 
     async def _load(self, uris: Iterable[str]) -> Mapping[str, StoredObject | None]:
@@ -122,6 +129,14 @@ class MemoryStorage:
                 snapshot.keep(stored.uri)
             self._tables.put(stored)
         self._log.append(state.revisions)
+
+    async def forget(self, trimming: Trimming) -> None:
+        """Take entries out of the log; see ``Storage``."""
+        self._log.forget(trimming, [snapshot.log_view for snapshot in self._open])
+
+    async def purge(self) -> int:
+        """Nothing: what was ends with the process."""
+        return 0
 
     async def feed(self) -> MemoryFeed:
         """Everything that is committed from now on; see ``Storage``."""
@@ -159,6 +174,10 @@ class MemoryStorage:
         self._notes.pop(name, None)
         return value
 
+    async def files(self) -> MemoryFiles:
+        """The files that lie beside the objects; see ``KeepsFiles``."""
+        return self._files
+
     async def check(self) -> bool:
         """Always true: it is this process."""
         return True
@@ -179,6 +198,11 @@ class MemorySnapshot:
     def at(self) -> int:
         """See ``Snapshot``."""
         return self._log.at
+
+    @property
+    def log_view(self) -> LogView:
+        """The log as it shows it."""
+        return self._log
 
     def keep(self, uri: str) -> None:
         """Remember an object that is about to be overwritten."""
@@ -230,6 +254,34 @@ class MemorySnapshot:
         found = self._among(indexed)
         return [one for one in found if any(not wanted.isdisjoint(who) for who in one.acl.values())]
 
+    async def naming(self, principal: str) -> list[str]:
+        """See ``Snapshot``."""
+        named, groups = await self.named([principal]), await self.groups_of([principal])
+        return list(dict.fromkeys(one.uri for one in (*named, *groups)))
+
+    async def tally(self) -> dict[str, Tally]:
+        """See ``Snapshot``."""
+        found = {name: Tally(0, 0) for name in ALL_KINDS}
+        for stored in self._among(self._tables.objects):
+            if self._exists(stored) and all(
+                self._is_alive(one.uri) for one in stored.path.ancestors
+            ):
+                live, tombstones = found[stored.path.kind.name]
+                dead = int(stored.deleted)
+                found[stored.path.kind.name] = Tally(live + 1 - dead, tombstones + dead)
+        return found
+
+    def _exists(self, stored: StoredObject) -> bool:
+        """Whether an object or tombstone stands above the floor of its list."""
+        parent = self._get(stored.path.list.parent_uri)
+        assert parent is not None
+        return stored.position > parent.clocks[stored.path.kind.plural].floor
+
+    def _is_alive(self, uri: str) -> bool:
+        """Whether an object exists, its parents aside."""
+        stored = self._get(uri)
+        return stored is not None and not stored.deleted and self._exists(stored)
+
     async def log(self, page: LogPage) -> list[Revision]:
         """See ``Snapshot``."""
         return self._log.page(page)
@@ -245,6 +297,8 @@ class MemorySnapshot:
 
 def _belongs(page: Page, stored: StoredObject) -> bool:
     if stored.path.list.uri != page.path.uri or stored.position <= page.floor:
+        return False
+    if page.upto is not None and stored.position > page.upto:
         return False
     if stored.deleted and not page.tombstones:
         return False

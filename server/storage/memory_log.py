@@ -1,15 +1,16 @@
 """The log of the memory backend: entries, their indexes, and who is told of new ones."""
 
 import asyncio
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from server.core.paths import ListPath
 from server.core.revisions import Revision
 from server.storage.allowances import of_log
-from server.storage.base import Change, LogPage, RightsQuery
+from server.storage.base import Change, LogPage, RightsQuery, Trimming
 
 
 class MemoryLog:
@@ -28,7 +29,16 @@ class MemoryLog:
         self.by_list: defaultdict[str, list[int]] = defaultdict(list)
         self.by_bucket: defaultdict[str, list[int]] = defaultdict(list)
         self.by_touched: defaultdict[str, list[int]] = defaultdict(list)
+        # Where those stand of which nothing is left but their place.
+        self.removed: set[int] = set()
         self._feeds: set[MemoryFeed] = set()
+
+    @property
+    def left(self) -> list[Revision]:
+        """The entries that were not removed."""
+        if not self.removed:
+            return self.revisions
+        return [one for index, one in enumerate(self.revisions) if index not in self.removed]
 
     def append(self, revisions: Sequence[Revision]) -> None:
         """Add what one commit has done, and tell it."""
@@ -53,6 +63,32 @@ class MemoryLog:
         """
         return LogView(self, self.commits, len(self.revisions), pending)
 
+    def forget(self, trimming: Trimming, views: Iterable["LogView"]) -> None:
+        """Take entries out; views that are open see them still.
+
+        Args:
+            trimming: which.
+            views: that were opened before.
+        """
+        seqs = {*trimming.removed, *trimming.hollowed, *trimming.hidden}
+        for index in self._find(trimming.bucket, seqs):
+            revision = self.revisions[index]
+            for view in views:
+                view.keep(index, revision)
+            hidden = replace(revision, trimmed=True)
+            whole = revision.seq in trimming.hidden
+            self.revisions[index] = hidden if whole else _without_texts(hidden)
+            if revision.seq in trimming.removed:
+                self.removed.add(index)
+
+    def _find(self, bucket: str, seqs: Collection[int]) -> list[int]:
+        indexes = self.by_bucket.get(bucket, [])
+        begin, end = (
+            bisect_left(indexes, seq, key=lambda at: self.revisions[at].seq)
+            for seq in (min(seqs, default=0), max(seqs, default=-1) + 1)
+        )
+        return [at for at in indexes[begin:end] if self.revisions[at].seq in seqs]
+
     def open_feed(self) -> "MemoryFeed":
         """Tell a new feed of everything from now on."""
         feed = MemoryFeed(self)
@@ -76,24 +112,34 @@ class LogView:
     at: int
     _end: int
     _pending: Sequence[Revision]
+    _kept: dict[int, Revision] = field(default_factory=dict)
+
+    def keep(self, index: int, revision: Revision) -> None:
+        """Remember an entry that is about to be taken out."""
+        if index not in self._log.removed:
+            self._kept.setdefault(index, revision)
+
+    def _at(self, index: int) -> Revision:
+        return self._kept.get(index) or self._log.revisions[index]
+
+    def _is_there(self, index: int) -> bool:
+        return index in self._kept or index not in self._log.removed
 
     def page(self, page: LogPage) -> list[Revision]:
         """Entries of the log."""
         allowance = of_log(page)
         found: list[Revision] = []
-        entries: Iterable[Revision] = self._range(page.scope, page.after)
-        if page.descending:
-            entries = reversed(list(entries))
-        for revision in entries:
+        for revision in islice(self._wanted(page), page.skip, None):
             if allowance.is_spent:
                 break
-            if _order(revision, page.scope) > page.upto:
-                if page.descending:
-                    continue
-                break
-            if _is_wanted(revision, page):
-                found += allowance.take([revision if page.texts else _without_texts(revision)])
+            found += allowance.take([revision if page.texts else _without_texts(revision)])
         return found
+
+    def _wanted(self, page: LogPage) -> Iterator[Revision]:
+        entries: Iterable[Revision] = self._range(page.scope, page.after, page.upto)
+        if page.descending:
+            entries = reversed(list(entries))
+        return (one for one in entries if _is_wanted(one, page))
 
     def last_entry(self, path: ListPath, upto: int) -> Revision | None:
         """The last entry of a list at or below a position."""
@@ -102,7 +148,9 @@ class LogView:
             return _without_texts(below[-1])
         indexes = self._indexes(path)
         place = self._place(indexes, path, upto)
-        return _without_texts(self._log.revisions[indexes[place - 1]]) if place else None
+        there = (at for at in reversed(indexes[:place]) if self._is_there(at))
+        last = next(there, None)
+        return None if last is None else _without_texts(self._at(last))
 
     def rights(self, query: RightsQuery) -> list[Revision]:
         """Entries that may have changed what somebody may read."""
@@ -123,21 +171,26 @@ class LogView:
     def _touching(self, principals: Collection[str]) -> Iterator[Revision]:
         indexes = {index for one in principals for index in self._log.by_touched.get(one, ())}
         for index in sorted(indexes):
-            if index < self._end:
-                yield self._log.revisions[index]
+            if index < self._end and self._is_there(index):
+                yield self._at(index)
         for revision in self._pending:
             if not set(revision.touched).isdisjoint(principals):
                 yield revision
 
-    def _range(self, scope: ListPath | str, after: int) -> Iterator[Revision]:
-        """Entries of a scope beyond a point, in its order."""
+    def _range(
+        self, scope: ListPath | str, after: int, upto: int | None = None
+    ) -> Iterator[Revision]:
+        """Entries of a scope beyond a point, and up to another, in its order."""
         indexes = self._indexes(scope)
-        for place in range(self._place(indexes, scope, after), len(indexes)):
+        end = len(indexes) if upto is None else self._place(indexes, scope, upto)
+        for place in range(self._place(indexes, scope, after), end):
             if indexes[place] >= self._end:
                 break
-            yield self._log.revisions[indexes[place]]
+            if self._is_there(indexes[place]):
+                yield self._at(indexes[place])
         for revision in self._pending:
-            if _is_in(revision, scope) and _order(revision, scope) > after:
+            order = _order(revision, scope)
+            if _is_in(revision, scope) and order > after and (upto is None or order <= upto):
                 yield revision
 
     def _indexes(self, scope: ListPath | str) -> Sequence[int]:
@@ -191,7 +244,15 @@ def _is_in(revision: Revision, scope: ListPath | str) -> bool:
 def _is_wanted(revision: Revision, page: LogPage) -> bool:
     if page.uri is not None and revision.uri != page.uri:
         return False
-    if page.readers is None:
+    if page.by is not None and revision.by != page.by:
+        return False
+    if page.action is not None and revision.action != page.action:
+        return False
+    if page.plural is not None and not revision.list.endswith(f"/{page.plural}"):
+        return False
+    if revision.trimmed and not page.trimmed:
+        return False
+    if page.readers is None or revision.list in page.also:
         return True
     return not set(page.readers).isdisjoint((*revision.readers, *revision.readers_before))
 

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from server.core.commands import Command, Inquiry, Verdict, Write
+from server.core.commands import Command, Inquiry, Part, Verdict, Write
 from server.core.decisions import Decider
-from server.core.errors import SyncError
+from server.core.errors import PartFailed, SyncError
 from server.core.objects import StoredObject
 from server.core.state import Unread
 
@@ -20,18 +20,31 @@ async def settle(command: Command, decider: Decider, load: Load, ask: Ask) -> li
         command: what is wanted.
         decider: on the state that gets the effects.
         load: reads what a decision needs and was not read; None for what is not there.
-        ask: answers an inquiry on the state as it is by then.
+        ask: answers an inquiry on the state as it is by then. What it has let out of
+            the state by then is the caller's to take back, if the command fails.
 
     Returns:
-        A verdict a part; an error stands for a part that was refused.
+        A verdict a part; an error stands for a part that was refused. Of a command that
+        has failed, every other part's is ``PartFailed``.
     """
+    state = decider.state
+    start, locked = state.mark(), set(state.locked)
     verdicts: list[Verdict] = []
     for part in command.parts:
-        wanted: Any = await ask(part) if isinstance(part, Inquiry) else part
-        if isinstance(wanted, Write):
-            wanted = await _settle_part(wanted, decider, load)
-        verdicts.append(wanted)
+        verdict = await _settle_any(part, decider, load, ask)
+        if command.fails is not None and command.fails(verdict):
+            state.undo(start)
+            state.locked = locked
+            others: list[Verdict] = [PartFailed() for _ in command.parts]
+            others[len(verdicts)] = verdict
+            return others
+        verdicts.append(verdict)
     return verdicts
+
+
+async def _settle_any(part: Part, decider: Decider, load: Load, ask: Ask) -> Verdict:
+    wanted: Any = await ask(part) if isinstance(part, Inquiry) else part
+    return await _settle_part(wanted, decider, load) if isinstance(wanted, Write) else wanted
 
 
 async def _settle_part(part: Write, decider: Decider, load: Load) -> Verdict:

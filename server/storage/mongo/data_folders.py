@@ -19,6 +19,10 @@ class EmbeddedError(StorageError):
     """The private mongod cannot run; the text is one sentence that says what to do."""
 
 
+class FolderInUse(EmbeddedError):
+    """Another server has the folder."""
+
+
 class DataFolder:
     """The folder with the data of one server, locked against a second one.
 
@@ -54,7 +58,7 @@ class DataFolder:
         except OSError:
             owner = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
             os.close(descriptor)
-            raise EmbeddedError(
+            raise FolderInUse(
                 f"The data folder {self.path} is used by another server ({owner}): "
                 "stop that one, or name another folder with --data."
             ) from None

@@ -202,6 +202,8 @@ def _encode_revision(revision: Revision, batch: str, index: int) -> Document:
         document["readers_before"] = list(revision.readers_before)
     if revision.took:
         document["took"] = Int64(revision.took)
+    if revision.trimmed:
+        document["trimmed"] = True
     if revision.touched:
         document |= _encode_touched(revision.touched)
     return document
@@ -239,4 +241,5 @@ def decode_revision(document: Document) -> Revision:
         readers_before=tuple(document.get("readers_before", ())),
         touched=tuple(document.get("crowd") or document.get("touched", ())),
         took=document.get("took", 0),
+        trimmed=document.get("trimmed", False),
     )

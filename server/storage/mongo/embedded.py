@@ -59,7 +59,7 @@ class EmbeddedMongo:
         self._process = process
         self.folder = folder
         self.pid = process.pid
-        self.uri = f"mongodb://{quote(str(socket), safe='')}/?replicaSet={_SET_NAME}"
+        self.uri = _spell_uri(socket)
 
     async def wait(self) -> int:
         """Wait until mongod ends, by whatever cause; its exit code."""
@@ -159,6 +159,16 @@ async def _becomes_ready(mongo: EmbeddedMongo, socket: Path) -> bool:
         ready.cancel()
         ended.cancel()
         await asyncio.gather(ready, ended, return_exceptions=True)
+
+
+async def find_running(data_dir: Path) -> str | None:
+    """Where the mongod is that another server runs on a folder; None if it does not answer."""
+    socket = socket_path(DataFolder(data_dir).path)
+    return _spell_uri(socket) if await _accepts(socket) else None
+
+
+def _spell_uri(socket: Path) -> str:
+    return f"mongodb://{quote(str(socket), safe='')}/?replicaSet={_SET_NAME}"
 
 
 def find_mongod() -> str:

@@ -9,7 +9,7 @@ from server.core.sorting import DEFAULT_ORDER, SortKey
 from server.storage.base import LogPage, Page, RightsQuery
 from server.storage.mongo.documents import EVERYBODY, WITHOUT_TEXTS, Document
 from server.storage.mongo.preselect import preselect
-from server.storage.mongo.schema import OBJECT_POS, REVISIONS
+from server.storage.mongo.schema import BUCKET_SEQ, OBJECT_POS, REVISIONS
 
 _ASCENDING = (SortKey("last_modified"), SortKey("id"))
 
@@ -21,7 +21,10 @@ def is_stored_order(order: tuple[SortKey, ...]) -> bool:
 
 def page_filter(page: Page) -> Document:
     """Selects what may be in a page, its evaluator's conditions aside."""
-    clauses: list[Document] = [_list_filter(page.path), {"pos": {"$gt": Int64(page.floor)}}]
+    positions = {"$gt": Int64(page.floor)}
+    if page.upto is not None:
+        positions["$lte"] = Int64(page.upto)
+    clauses: list[Document] = [_list_filter(page.path), {"pos": positions}]
     if not page.tombstones:
         clauses.append({"deleted": False})
     if page.readers is not None:
@@ -66,12 +69,33 @@ def log_find(page: LogPage) -> Document:
         order = "pos"
         selector |= {"bucket": object_path(page.uri).bucket, "uri": page.uri}
         command["hint"] = OBJECT_POS
-    if page.readers is not None:
-        who = _one_of(page.readers)
-        selector["$or"] = [{"readers": who}, {"readers_before": who}]
+    elif isinstance(page.scope, str) and (page.plural or page.also):
+        # Nor that to look at all lists, and then to sort, is the longer one.
+        command["hint"] = BUCKET_SEQ
+    selector |= _narrowed(page)
+    if page.skip:
+        command["skip"] = page.skip
     if not page.texts:
         command["projection"] = WITHOUT_TEXTS
     return command | {"sort": {order: -1 if page.descending else 1}}
+
+
+def _narrowed(page: LogPage) -> Document:
+    """Selects among the entries of a range."""
+    clauses: list[Document] = []
+    if page.readers is not None:
+        who = _one_of(page.readers)
+        seen = [{"readers": who}, {"readers_before": who}]
+        clauses.append({"$or": [*seen, {"list": _one_of(page.also)}] if page.also else seen})
+    if page.plural is not None:
+        clauses.append({"list": {"$regex": f"/{page.plural}$"}})
+    if page.by is not None:
+        clauses.append({"by": page.by})
+    if page.action is not None:
+        clauses.append({"action": page.action})
+    if not page.trimmed:
+        clauses.append({"trimmed": {"$exists": False}})
+    return {"$and": clauses} if clauses else {}
 
 
 def last_entry_find(path: ListPath, upto: int) -> Document:

@@ -19,6 +19,7 @@ from typing import Any
 from server.core.commands import Command, Inquiry, Verdict
 from server.core.decisions import Decider
 from server.core.errors import Unavailable, Unforeseen
+from server.core.figures import StorageFigures
 from server.core.judge import Judge
 from server.core.objects import StoredObject
 from server.core.permissions import Rules
@@ -75,9 +76,26 @@ class Waiter:
     answer: asyncio.Future[list[Verdict]]
     taken: bool = False
 
+    def give(self, verdicts: list[Verdict]) -> None:
+        """Answer, unless it is too late."""
+        if not self.answer.done():
+            self.answer.set_result(verdicts)
+
 
 class _AppliedBefore(Exception):
     """The group's effects are stored already: an earlier attempt's commit went through."""
+
+
+class _FailedLate(Exception):
+    """A command of parts that stand and fall together failed when some were stored already.
+
+    Attributes:
+        verdicts: of its parts.
+    """
+
+    def __init__(self, verdicts: list[Verdict]) -> None:
+        self.verdicts = verdicts
+        super().__init__()
 
 
 class _Hopeless(Exception):
@@ -128,6 +146,7 @@ class Ledger:
         """
         self.skew = 0
         """What is added to this machine's clock, in ms, because the database's differs."""
+        self.figures = StorageFigures()
         self._driver = driver
         self._rules = rules
         self._timeout = timeout
@@ -195,8 +214,7 @@ class Ledger:
         try:
             verdicts = await self._commit([waiter.command for waiter in group])
             for waiter, own in zip(group, verdicts, strict=True):
-                if not waiter.answer.done():
-                    waiter.answer.set_result(own)
+                waiter.give(own)
         except Unavailable as unavailable:
             error = unavailable
         except Exception as unforeseen:
@@ -204,6 +222,8 @@ class Ledger:
             if len(group) > 1:
                 for waiter in group:
                     await self._answer([waiter])
+            elif isinstance(unforeseen, _FailedLate):
+                group[0].give(unforeseen.verdicts)
             elif isinstance(unforeseen, _Hopeless):
                 error = Unavailable(_NOT_DONE, self._retry_after)
             else:
@@ -251,6 +271,8 @@ class Ledger:
             await session.abort_transaction()
             raise
         await self._end(session, verdicts, attempts)
+        began = attempts.deadline - self._timeout
+        self.figures.committed(len(commands), asyncio.get_running_loop().time() - began)
         self._removed(transaction.state.parents_with_leftovers())
         return verdicts
 
@@ -278,6 +300,7 @@ class Ledger:
 
     async def _consider(self, error: PyMongoError, attempts: _Attempts) -> None:
         """Wait before the next attempt, or give up."""
+        self.figures.retries += 1
         lost = isinstance(error, AutoReconnect) or _is_interrupted(error)
         transient = lost or error.has_error_label(_TRANSIENT)
         known = not attempts.uncertain
@@ -349,7 +372,15 @@ class _Transaction:
         if wanted:
             self.state.add_read(await self._load(wanted))
         decider = Decider(Judge(self.state, rules), now)
-        return [await settle(command, decider, self._load, self._ask) for command in commands]
+        return [await self._settle(command, decider) for command in commands]
+
+    async def _settle(self, command: Command, decider: Decider) -> list[Verdict]:
+        verdicts = await settle(command, decider, self._load, self._ask)
+        if self.state.effects < self._effects:
+            # What an inquiry of it made the transaction store is there still; the others
+            # of the group, if there are any, are better off without it.
+            raise _FailedLate(verdicts)
+        return verdicts
 
     async def _load(self, uris: Iterable[str]) -> Mapping[str, StoredObject | None]:
         wanted = list(uris)

@@ -33,6 +33,7 @@ class Purger:
     def __init__(self, driver: Driver) -> None:
         """Start the task, in the running event loop."""
         self._driver = driver
+        self._removed = 0
         self._told = asyncio.Event()
         self._told.set()
         self._task = asyncio.create_task(self._work())
@@ -61,11 +62,17 @@ class Purger:
             except TimeoutError:
                 continue
 
-    async def purge(self) -> None:
-        """Remove all that can be removed now."""
+    async def purge(self) -> int:
+        """Remove all that can be removed now.
+
+        Returns:
+            How many objects and entries of the log went by then, by this process.
+        """
+        before = self._removed
         while parents := await self._marked():
             for parent in parents:
                 await self._purge_parent(parent)
+        return self._removed - before
 
     async def _marked(self) -> list[StoredObject]:
         """Parents that somebody has to look after."""
@@ -117,7 +124,8 @@ class Purger:
             # The position again: what was made again since is not dead.
             selector = {**dead, "_id": {"$in": ids}}
             command = {"delete": collection, "deletes": [{"q": selector, "limit": 0}]}
-            await self._driver.run({**command, "writeConcern": MAJORITY})
+            answer = await self._driver.run({**command, "writeConcern": MAJORITY})
+            self._removed += answer["n"]
 
     async def _update(self, updates: list[Document]) -> None:
         await self._driver.run({"update": OBJECTS, "updates": updates, "writeConcern": MAJORITY})

@@ -14,9 +14,8 @@ from server.core.filters import matches
 from server.core.objects import Listed, StoredObject
 from server.core.paths import ListPath
 from server.core.revisions import Revision
-from server.core.sorting import is_after, sort_key
-from server.storage.allowances import of_log, of_page, weigh_listed
-from server.storage.base import LogPage, Page, RightsQuery
+from server.storage.allowances import of_log, of_page
+from server.storage.base import LogPage, Page, RightsQuery, Tally
 from server.storage.mongo.cursors import BATCH, Pace, find_all, run_read
 from server.storage.mongo.documents import (
     LISTED,
@@ -36,6 +35,8 @@ from server.storage.mongo.finds import (
     rights_find,
 )
 from server.storage.mongo.schema import OBJECTS
+from server.storage.mongo.tallies import tally
+from server.storage.selections import Smallest
 
 UNREACHABLE = "The database cannot be reached."
 
@@ -44,9 +45,6 @@ _PASSING = (43, 237, 239, 246, 11601)
 
 _WHOLE = {"q": 0}
 _RIGHTS = {"q": 0, "json": 0}
-
-_TRIM_BYTES = 4 << 20
-"""Of texts, beyond which those that a page has no room for are thrown away."""
 
 
 class MongoSnapshot:
@@ -87,7 +85,7 @@ class MongoSnapshot:
         concern: Document = {"level": "snapshot"}
         if self._at is not None:
             concern["atClusterTime"] = self._at
-        command = {"find": OBJECTS, **command, "readConcern": concern}
+        command = {**_begin(command), "readConcern": concern}
         cursor = (await run_read(self._driver, command, self._session))["cursor"]
         self._at = cursor["atClusterTime"]
         return find_all(self._driver, cursor, self._session, pace)
@@ -155,7 +153,7 @@ class MongoSnapshot:
     async def _sorted_page(self, page: Page) -> list[Listed]:
         """A page in an order that only the evaluator knows: all matches are looked at."""
         command = {"filter": page_filter(page), "projection": LISTED, "batchSize": BATCH}
-        best = _Smallest(page)
+        best = Smallest(page)
         async for batch in await self._documents(command):
             for document in batch:
                 best.add(decode_listed(document))
@@ -177,6 +175,17 @@ class MongoSnapshot:
     async def named(self, principals: Collection[str]) -> list[StoredObject]:
         """See ``Snapshot``."""
         return await self._all({"principals": {"$in": sorted(principals)}})
+
+    async def naming(self, principal: str) -> list[str]:
+        """See ``Snapshot``."""
+        selector = {"$or": [{"principals": principal}, {"members": principal}]}
+        command = {"filter": selector, "projection": {"_id": 1}, "batchSize": BATCH}
+        batches = await self._documents(command)
+        return [one["_id"] async for batch in batches for one in batch]
+
+    async def tally(self) -> dict[str, Tally]:
+        """See ``Snapshot``."""
+        return await tally(self._documents)
 
     async def log(self, page: LogPage) -> list[Revision]:
         """See ``Snapshot``."""
@@ -223,7 +232,7 @@ class TransactionSnapshot(MongoSnapshot):
     async def _documents(
         self, command: Document, pace: Pace | None = None
     ) -> AsyncGenerator[list[Document], None]:
-        answer = await self._driver.run({"find": OBJECTS, **command}, self._session)
+        answer = await self._driver.run(_begin(command), self._session)
         return find_all(self._driver, answer["cursor"], self._session, pace)
 
     async def objects(self, uris: Iterable[str], *, texts: bool = True) -> dict[str, StoredObject]:
@@ -231,40 +240,9 @@ class TransactionSnapshot(MongoSnapshot):
         return await self._find_objects(list(uris), texts=texts)
 
 
-class _Smallest:
-    """Keeps the first objects of a page's order while all are streamed by."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self._kept: list[tuple[Any, Listed]] = []
-        self._bytes = 0
-        self._trim_at = _TRIM_BYTES
-
-    def add(self, stored: Listed) -> None:
-        """Consider one object."""
-        page, data = self._page, stored.data
-        if not matches(page.conditions, data):
-            return
-        if page.after is not None and not is_after(page.order, data, page.after):
-            return
-        self._kept.append((sort_key(page.order, data), stored))
-        self._bytes += len(stored.json)
-        if len(self._kept) >= 2 * page.limit + BATCH or self._bytes >= self._trim_at:
-            self._trim()
-
-    def _trim(self) -> None:
-        self._kept.sort(key=lambda entry: entry[0])
-        # What comes later can only push out: what does not fit now will not fit then.
-        fitting = of_page(self._page).take([stored for _, stored in self._kept])
-        del self._kept[len(fitting) :]
-        self._bytes = sum(weigh_listed(one) for one in fitting)
-        # So far beyond that sorting again and again does not cost the square.
-        self._trim_at = 2 * self._bytes + _TRIM_BYTES
-
-    def found(self) -> list[Listed]:
-        """The page."""
-        self._trim()
-        return [stored for _, stored in self._kept]
+def _begin(command: Document) -> Document:
+    """A command with its verb, which has to come first: a find of objects, unless it has one."""
+    return command if "aggregate" in command else {"find": OBJECTS, **command}
 
 
 def is_passing(error: BaseException | None) -> bool:

@@ -17,6 +17,9 @@ NONCES = "nonces"
 OBJECT_POS = "object_pos"
 """Name of the index of one object's log."""
 
+BUCKET_SEQ = "bucket_seq"
+"""Name of the index of a bucket's log."""
+
 MAJORITY: dict[str, Any] = {"w": "majority"}
 
 
@@ -43,7 +46,7 @@ INDEXES: dict[str, list[dict[str, Any]]] = {
         _index("purge", "purge", partialFilterExpression={"purge": True}),
     ],
     REVISIONS: [
-        _index("bucket_seq", "bucket", "seq", unique=True),
+        _index(BUCKET_SEQ, "bucket", "seq", unique=True),
         _index("list_pos", "bucket", "list", "pos", unique=True),
         _index(OBJECT_POS, "bucket", "uri", "pos"),
         *ROOT_INDEXES,

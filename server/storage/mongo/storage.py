@@ -8,7 +8,7 @@ from typing import Any
 
 from server.core.commands import Command, Verdict
 from server.core.errors import Unavailable
-from server.storage.base import StorageError, StorageOptions
+from server.storage.base import StorageError, StorageOptions, Trimming
 from server.storage.mongo.driver import (
     ConfigurationError,
     ConnectionFailure,
@@ -19,6 +19,7 @@ from server.storage.mongo.driver import (
     open_driver,
 )
 from server.storage.mongo.feed import MongoFeed
+from server.storage.mongo.files import GridFiles, open_grid
 from server.storage.mongo.finder import Finder
 from server.storage.mongo.idle import Reaper
 from server.storage.mongo.ledger import Ledger
@@ -32,6 +33,7 @@ from server.storage.mongo.schema import (
     prepare,
     put_missing,
 )
+from server.storage.mongo.trims import forget_commands
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +113,11 @@ class MongoStorage:
             retry_after=options.retry_after_seconds,
             removed=self._purger.tell,
         )
+        self.figures = self._ledger.figures
 
     def snapshot(self) -> MongoSnapshot:
         """Read at one instant; see ``Storage``."""
+        self.figures.snapshots += 1
         return MongoSnapshot(self._driver, self._finder, self._retry_after)
 
     def _unavailable(self) -> Unavailable:
@@ -122,6 +126,18 @@ class MongoStorage:
     async def commit(self, command: Command) -> list[Verdict]:
         """Decide and store; see ``Storage``."""
         return await self._ledger.commit(command)
+
+    async def forget(self, trimming: Trimming) -> None:
+        """Take entries out of the log; see ``Storage``."""
+        for command in forget_commands(trimming):
+            await self._ask(command | {"writeConcern": MAJORITY})
+
+    async def purge(self) -> int:
+        """Remove what deleted parents have left; see ``Storage``."""
+        try:
+            return await self._purger.purge()
+        except ConnectionFailure as error:
+            raise self._unavailable() from error
 
     async def feed(self) -> MongoFeed:
         """Everything that is committed from now on; see ``Storage``."""
@@ -173,6 +189,10 @@ class MongoStorage:
         command = {"findAndModify": NONCES, "query": _lasting(name), "remove": True}
         found = (await self._ask(command | {"writeConcern": MAJORITY}))["value"]
         return found["value"] if found else None
+
+    async def files(self) -> GridFiles:
+        """The files that lie beside the objects; see ``KeepsFiles``."""
+        return await open_grid(self._driver, self._retry_after)
 
     async def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
         try:

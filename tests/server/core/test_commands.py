@@ -3,12 +3,14 @@ from typing import Any
 import pytest
 
 from server.core.commands import (
+    Advance,
     Change,
     Command,
     Create,
     Ensure,
     Flush,
     Inquiry,
+    Load,
     Part,
     Remove,
     RemoveMany,
@@ -60,6 +62,10 @@ async def ask(snapshot: Any) -> Any:
         (RemoveMany(ALICE, list_path("/buckets"), ("b",)), {"/", BUCKET}),
         (RemoveMany(ALICE, list_path("/buckets"), ()), {"/"}),
         (Flush((BUCKET,), "e"), {"/", BUCKET}),
+        (Load(object_path(RECORD), NOTHING), {BUCKET, COLLECTION, RECORD}),
+        (Load(object_path(BUCKET), NOTHING), {"/", BUCKET}),
+        (Advance(list_path(f"{COLLECTION}/records"), 5), {BUCKET, COLLECTION}),
+        (Advance(list_path("/buckets"), 5), {"/"}),
         (Inquiry(ask), set()),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Part) else "",

@@ -14,12 +14,15 @@ from server.core.errors import (
     TooLarge,
 )
 from server.core.filters import Condition, Operator
+from server.core.json_text import parse_json
 from server.core.patches import MERGE, OPERATIONS, SHALLOW
 from server.core.paths import ROOT, object_path
 from server.core.permissions import ANONYMOUS, Rules
 from server.core.positions import make_position
 from server.core.preconditions import ANY, NONE, Precondition
-from tests.server.core.worlds import ALICE, BOB, NOW, World, error_of, list_path, target
+from server.core.quotas import Quotas
+from server.core.schemas import Schemas
+from tests.server.core.worlds import ALICE, BOB, NOW, RULES, World, error_of, list_path, target
 
 BUCKET = "/buckets/b"
 COLLECTION = "/buckets/b/collections/c"
@@ -558,3 +561,34 @@ def test_a_flush_removes_the_buckets_and_begins_an_epoch_with_the_last(world: Wo
     clock = root.clocks["buckets"]
     assert (clock.live, clock.floor) == (0, clock.position)
     assert world.put(BUCKET).created
+
+
+# Schemas and quotas
+
+
+def test_record_is_checked_and_stamped_before_it_is_stored() -> None:
+    world = World(Rules(RULES.grants, schemas=Schemas()))
+    world.put(BUCKET)
+    made = world.put(COLLECTION, {"data": {"schema": {"required": ["a"]}}})
+    stored = world.put(RECORD, {"data": {"a": 1}}).object
+    assert parse_json(stored.json)["schema"] == stored.data["schema"] == made.object.last_modified
+    assert error_of(lambda: world.put(OTHER, {"data": {"b": 1}})).status == 400
+    assert world.get(OTHER) is None
+
+
+def test_what_the_default_bucket_makes_by_itself_is_not_checked() -> None:
+    world = World(Rules(RULES.grants, schemas=Schemas()))
+    world.put(BUCKET, {"data": {"collection:schema": {"required": ["a"]}}})
+    world.do(Ensure(ALICE, object_path(COLLECTION)))
+    assert world.get(COLLECTION) is not None
+
+
+def test_write_beyond_a_quota_is_refused_and_counts_for_nothing() -> None:
+    world = World(Rules(RULES.grants, quotas=Quotas({"max_items": {"": 0}})))
+    world.put(BUCKET)
+    world.put(COLLECTION)
+    assert error_of(lambda: world.put(RECORD)).status == 507
+    assert world.get(RECORD) is None
+    bucket = world.objects[BUCKET]
+    assert bucket is not None
+    assert bucket.clocks["changes"].live == 0

@@ -160,6 +160,44 @@ def test_a_list_dated_as_far_ahead_as_may_be_still_moves(state: State) -> None:
     assert second.position < 1 << 63
 
 
+def exact(state: State) -> Effects:
+    return Effects(state, "alice", NOW, is_exact=True)
+
+
+@pytest.mark.parametrize("date", [0, 5, NOW - 1, NOW, NOW + 5])
+def test_an_exact_date_is_kept_whatever_there_is(state: State, date: int) -> None:
+    clock = state.clock(RECORD.list).position
+    made = exact(state).make(RECORD, body(date))
+    assert made.last_modified == date
+    assert made.position == state.clock(RECORD.list).position > clock
+    changed = exact(state).change(RECORD, made, body(date))
+    assert changed.last_modified == date
+    assert changed.position > made.position
+    gone = exact(state).remove(RECORD, changed, date)
+    assert gone.last_modified == date
+    assert gone.position > changed.position
+
+
+def test_lists_of_what_is_made_with_an_exact_date_begin_at_the_beginning() -> None:
+    state = empty_state()
+    made = exact(state).make(BUCKET, body(5))
+    assert {made.clocks[plural].position for plural in ("collections", "groups")} == {0}
+
+
+@pytest.mark.parametrize("path", [BUCKET, COLLECTION, GROUP, RECORD])
+def test_a_buried_object_is_a_tombstone_that_nobody_is_told_of(path: Any) -> None:
+    state = empty_state()
+    for parent in path.ancestors:
+        exact(state).make(parent, body(1))
+    logged = len(state.revisions)
+    buried = exact(state).bury(path, 7)
+    assert (buried.deleted, buried.last_modified, buried.readers) == (True, 7, ())
+    assert set(buried.clocks) >= set(path.kind.children)
+    assert len(state.revisions) == logged
+    assert exact(state).bury(path, 8).clocks == buried.clocks
+    assert effects(state).make(path, body()).position > buried.position
+
+
 def test_live_objects_are_counted(state: State) -> None:
     made = effects(state).make(RECORD, body())
     effects(state).make(OTHER, body())

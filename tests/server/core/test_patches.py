@@ -14,8 +14,10 @@ from server.core.patches import (
     PATCH_TYPES,
     SHALLOW,
     Behavior,
+    Patch,
     Patched,
     apply_patch,
+    gives_data,
     merge,
     parse_behavior,
     parse_patch,
@@ -357,3 +359,22 @@ def test_there_are_three_types_of_patch() -> None:
         "application/merge-patch+json",
         "application/json-patch+json",
     )
+
+
+def test_what_came_of_a_patch_is_itself_one_that_makes_the_same_of_anything() -> None:
+    made = Patched({"id": "r", "a": 2}, {"read": ("x",)}, {"a": 2})
+    assert apply_patch(made, dict(DATA), ACL) is made
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (parse_patch(SHALLOW, {"data": {}}, NAMES), True),
+        (parse_patch(MERGE, {"permissions": {}}, NAMES), False),
+        (parse_patch(OPERATIONS, [], NAMES), True),
+        (Patched({"a": 1}, None, {"a": 1}), True),
+        (Patched({"a": 1}, {}, {}), False),
+    ],
+)
+def test_patch_of_permissions_alone_gives_no_data(made: Patch, expected: bool) -> None:
+    assert gives_data(made) is expected

@@ -57,7 +57,8 @@ HELD: dict[str, set[str]] = {
     "account:create": set(),
     "account:write": {"account write"},
     "account:read": {"account write", "account read"},
-    "api_key:write": set(),
+    "api_key:write": {"api_key write"},
+    "api_key:read": {"api_key write"},
 }
 """The protocol's table: what is obtained, and the entries that grant it."""
 

@@ -5,6 +5,7 @@ from server.core.positions import (
     SEQUENCE_MAX,
     TIMESTAMP_MAX,
     dated_position,
+    exact_position,
     last_position,
     make_position,
     next_position,
@@ -165,3 +166,19 @@ def test_a_bad_cursor_is_blamed_on_its_parameter() -> None:
     with pytest.raises(InvalidParameters) as caught:
         parse_cursor("x", "_since")
     assert caught.value.problems[0].name == "_since"
+
+
+@pytest.mark.parametrize(
+    ("clock", "date", "position"),
+    [
+        (make_position(5, 3), 9, make_position(9)),
+        (make_position(5, 3), 5, make_position(5, 4)),
+        (make_position(5, 3), 0, make_position(5, 4)),
+        (make_position(5, SEQUENCE_MAX), 5, make_position(6)),
+        (make_position(0), 0, make_position(0, 1)),
+    ],
+)
+def test_write_that_keeps_its_date_always_gets_a_later_place(
+    clock: int, date: int, position: int
+) -> None:
+    assert exact_position(clock, date) == position

@@ -1,10 +1,20 @@
+from typing import Any
+
 import pytest
 
 from server.core.errors import CursorExpired, InvalidParameters
 from server.core.filters import Operator
 from server.core.objects import Clock
 from server.core.positions import make_position
-from server.core.queries import ListQuery, check_cursor, check_dates, parse_fields, parse_query
+from server.core.queries import (
+    ListQuery,
+    check_cursor,
+    check_dates,
+    check_kept,
+    parse_at,
+    parse_fields,
+    parse_query,
+)
 from server.core.sorting import DEFAULT_ORDER, SortKey
 
 DAY = 24 * 3600 * 1000
@@ -220,3 +230,54 @@ def test_cursor_beyond_them_is_expired_and_told_where_they_are(cursor: str, reas
         check_cursor(parse_query([("_since", cursor)]), CLOCK)
     expected = {"floor": str(NOW - 9), "cursor": f"{NOW}-3", "reason": reason}
     assert caught.value.details == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [("5", (5, 0)), ('"5"', (5, 0)), ("5-2", (5, 2)), ('"5-2"', (5, 2)), (" 7 ", (7, 0))],
+)
+def test_state_that_is_asked_for_is_a_cursor_or_an_etag(text: str, position: Any) -> None:
+    assert parse_query([("_at", text)]).at == make_position(*position)
+    assert parse_at([("x", "1"), ("_at", text)]) == make_position(*position)
+    assert not parse_query([("_at", text)]).wants_tombstones
+
+
+def test_no_state_is_asked_for_without_the_parameter() -> None:
+    assert parse_query([("at", "5")]).at is None
+    assert parse_at([("_since", "5")]) is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [("_at", "")],
+        [("_at", "yesterday")],
+        [("_at", "-5")],
+        [("_at", "5-")],
+        [("_at", "99999999999999")],
+        [("_at", "5"), ("_at", "6")],
+        [("_at", "5"), ("_since", "4")],
+        [("_since", "4-1"), ("_at", "5")],
+        [("_at", "5"), ("_wait", "4")],
+    ],
+)
+def test_state_that_cannot_be_understood_or_has_no_changes_to_tell_is_refused(
+    arguments: list[tuple[str, str]],
+) -> None:
+    assert "_at" in str(refused(*arguments).message)
+    with pytest.raises(InvalidParameters):
+        parse_at(arguments)
+
+
+def test_resource_with_a_fixed_schema_has_no_past() -> None:
+    assert "_at" in str(refused(("_at", "5"), known={"uri"}).message)
+
+
+@pytest.mark.parametrize(("cursor", "reason"), [(9, "floor"), (21, "ahead")])
+def test_state_outside_of_what_is_kept_is_gone(cursor: int, reason: str) -> None:
+    clock = Clock(make_position(20), floor=make_position(5), kept=make_position(10))
+    with pytest.raises(CursorExpired) as caught:
+        check_kept(make_position(cursor), clock)
+    assert caught.value.details == {"floor": "10", "cursor": "20", "reason": reason}
+    for inside in (10, 20):
+        check_kept(make_position(inside), clock)

@@ -10,7 +10,18 @@ from server.storage.base import Storage, StorageOptions
 from server.storage.loader import load_backend
 from tests.server.storage.scenes import RULES, ReadLog, Scene
 
-for part in ("reads", "writes", "parents", "content", "log", "feed"):
+for part in (
+    "reads",
+    "writes",
+    "parents",
+    "content",
+    "log",
+    "feed",
+    "loads",
+    "trims",
+    "atomic",
+    "limits",
+):
     pytest.register_assert_rewrite(f"tests.server.storage.contract_{part}")
 
 

@@ -71,6 +71,19 @@ def spell(entries: list[Revision]) -> list[str]:
 class LogContract:
     """Entries in a range, the last one, and those that change rights."""
 
+    async def test_log_is_narrowed_to_what_did_one_thing(self, scene: Scene) -> None:
+        collection = await scene.make_collection()
+        records = f"{collection}/records"
+        await scene.fill(collection, {"n": 0}, {"n": 1})
+        await scene.do(patch(f"{records}/r0", {"n": 2}))
+        await scene.do(delete(f"{records}/r0"))
+        await scene.do(put(f"{records}/r0"))
+        made = await read_log(scene, records, action="create")
+        assert spell(made) == ["create r0", "create r1", "create r0"]
+        last = {"uri": f"{records}/r0", "descending": True, "limit": 1}
+        assert spell(await read_log(scene, records, action="delete", **last)) == ["delete r0"]
+        assert await read_log(scene, records, action="create", **last) == made[-1:]
+
     async def test_log_of_a_list_holds_all_that_happened_in_it_in_order_of_position(
         self, scene: Scene
     ) -> None:

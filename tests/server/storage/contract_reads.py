@@ -71,6 +71,20 @@ QUERIES = (
 class ReadingContract:
     """Objects, pages, counts, and one instant for all of them."""
 
+    async def test_page_and_count_end_at_the_position_that_is_asked_for(self, scene: Scene) -> None:
+        collection = await scene.make_collection()
+        records = f"{collection}/records"
+        await scene.fill(collection, {"size": 1}, {"size": 3}, {"size": 2})
+        until = (await scene.clock(records)).position
+        await scene.do(put(f"{records}/r3", {"size": 4}))
+        await scene.do(patch(f"{records}/r1", {"size": 0}))
+        for order, expected in ((DEFAULT_ORDER, ["r2", "r0"]), (BY_SIZE, ["r2", "r0"])):
+            assert await scene.ids(records, order=order, upto=until) == expected
+            assert await scene.ids(records, order=order, upto=until - 1) == ["r0"]
+        async with scene.storage.snapshot() as snapshot:
+            assert await snapshot.count(make_page(records, upto=until)) == 2
+            assert await snapshot.count(make_page(records)) == 4
+
     async def test_objects_are_found_by_uri_and_what_never_was_is_left_out(
         self, scene: Scene
     ) -> None:

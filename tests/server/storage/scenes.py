@@ -25,7 +25,9 @@ from server.core.permissions import AUTHENTICATED, Actor, Rules, make_actor
 from server.core.positions import make_position
 from server.core.preconditions import NONE, Precondition
 from server.core.queries import parse_query
+from server.core.quotas import Quotas
 from server.core.revisions import Revision
+from server.core.schemas import Schemas
 from server.core.sorting import DEFAULT_ORDER, Order
 from server.core.state import State
 from server.storage.base import Page, Snapshot, Storage
@@ -35,7 +37,17 @@ BOB = make_actor("basicauth:bob")
 
 NOW = 1_700_000_000_000
 
-RULES = Rules({"bucket:create": frozenset([AUTHENTICATED])})
+CROWDED = "/buckets/crowded"
+"""URI of a bucket with a quota."""
+
+CROWDED_MAX = 3
+"""Records that it may hold."""
+
+RULES = Rules(
+    {"bucket:create": frozenset([AUTHENTICATED])},
+    quotas=Quotas({"max_items": {"crowded": CROWDED_MAX}}),
+    schemas=Schemas(),
+)
 """Everybody with a name may make buckets, and owns what is in them."""
 
 Acl = Mapping[str, Sequence[str]]

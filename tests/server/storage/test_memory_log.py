@@ -5,7 +5,7 @@ import pytest
 
 from server.core.paths import object_path
 from server.core.revisions import Revision
-from server.storage.base import LogPage, RightsQuery
+from server.storage.base import LogPage, RightsQuery, Trimming
 from server.storage.memory_log import MemoryLog
 from tests.server.storage.scenes import make_revision
 
@@ -78,3 +78,22 @@ async def test_feed_gets_all_that_waits_at_once_and_nothing_after_its_end() -> N
     assert not reading.done()
     log.append([entry(5)])
     assert [one.revision.seq for one in await reading] == [5]
+
+
+def test_what_is_forgotten_is_left_to_views_that_were_opened_before() -> None:
+    log = MemoryLog()
+    log.append([entry(n) for n in range(1, 6)])
+    old, page = log.view(), LogPage(PATH, 0, NEVER, 9)
+    log.forget(Trimming(entry(1).bucket, removed=[2, 5], hollowed=[3], hidden=[4]), [old])
+    assert [(one.seq, one.trimmed) for one in old.page(page)] == [(n, False) for n in range(1, 6)]
+    shown = log.view().page(page)
+    assert [(one.seq, one.trimmed) for one in shown] == [(1, False), (3, True), (4, True)]
+    assert [one.seq for one in log.left] == [1, 3, 4]
+    last = log.view().last_entry(PATH, NEVER)
+    assert last is not None
+    assert last.seq == 4
+    # Again, and with nothing: no more than that.
+    late = log.view()
+    log.forget(Trimming(entry(1).bucket, removed=[2]), [late])
+    log.forget(Trimming(entry(1).bucket), [late])
+    assert [one.seq for one in late.page(page)] == [1, 3, 4]

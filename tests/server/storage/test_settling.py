@@ -5,7 +5,7 @@ import pytest
 
 from server.core.commands import Command, Inquiry, Outcome
 from server.core.decisions import Decider
-from server.core.errors import Forbidden
+from server.core.errors import Forbidden, PartFailed, SyncError
 from server.core.judge import Judge
 from server.core.objects import StoredObject, make_root
 from server.core.paths import ROOT
@@ -78,3 +78,34 @@ async def test_error_that_is_no_refusal_ends_the_command() -> None:
 
     with pytest.raises(RuntimeError):
         await shelf.settle(post("/buckets/b", new_id=fail))
+
+
+def is_error(verdict: Any) -> bool:
+    return isinstance(verdict, SyncError)
+
+
+async def test_of_parts_that_stand_and_fall_together_one_refusal_undoes_all_and_ends_it() -> None:
+    shelf = Shelf()
+    await shelf.settle(put("/buckets/first"))
+    asked = []
+
+    async def ask(written: Any) -> Any:
+        asked.append(written)
+
+    parts = (put("/buckets/b"), Inquiry(ask), put("/buckets/b/groups/g", by=BOB), Inquiry(ask))
+    command = Command(parts, fails=is_error)
+    verdicts = await settle(command, shelf.decider, shelf.load, shelf.ask)
+    assert [type(one) for one in verdicts] == [PartFailed, PartFailed, Forbidden, PartFailed]
+    assert asked == [["/buckets/b", "/buckets/first"]]
+    state = shelf.decider.state
+    assert list(state.written) == ["/buckets/first"]
+    assert [one.uri for one in state.revisions] == ["/buckets/first"]
+    assert state.locked == {"first", ROOT}
+
+
+async def test_parts_that_stand_and_fall_together_are_all_done_if_none_fails() -> None:
+    shelf = Shelf()
+    command = Command((put("/buckets/b"), put("/buckets/b/groups/g")), fails=is_error)
+    verdicts = await settle(command, shelf.decider, shelf.load, shelf.ask)
+    assert [type(one) for one in verdicts] == [Outcome, Outcome]
+    assert sorted(shelf.decider.state.written) == ["/buckets/b", "/buckets/b/groups/g"]

@@ -11,7 +11,8 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from server.storage.mongo import embedded
-from server.storage.mongo.embedded import EmbeddedError, find_mongod, start_mongod
+from server.storage.mongo.data_folders import FolderInUse
+from server.storage.mongo.embedded import EmbeddedError, find_mongod, find_running, start_mongod
 from tests.processes import die_with_parent, free_port, mongod_binary
 
 pytestmark = pytest.mark.gen_test(timeout=60)
@@ -65,9 +66,17 @@ async def test_only_this_user_can_reach_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
 
 
+async def test_mongod_of_a_running_server_is_found_by_others(tmp_path: Path) -> None:
+    assert await find_running(tmp_path) is None
+    mongo = await start_mongod(tmp_path)
+    assert await find_running(tmp_path) == mongo.uri
+    await mongo.stop()
+    assert await find_running(tmp_path) is None
+
+
 async def test_folder_in_use_is_refused_and_its_mongod_left_alone(tmp_path: Path) -> None:
     mongo = await start_mongod(tmp_path)
-    with pytest.raises(EmbeddedError, match="used by another server"):
+    with pytest.raises(FolderInUse, match="used by another server"):
         await start_mongod(tmp_path)
     assert await write_in_transaction(mongo.uri, 1) == [1]
     await mongo.stop()

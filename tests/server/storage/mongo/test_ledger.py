@@ -10,7 +10,13 @@ from pymongo.errors import OperationFailure
 from tornado.ioloop import IOLoop
 
 from server.core.commands import Command, Outcome, Part
-from server.core.errors import Forbidden, ModifiedMeanwhile, Unavailable, Unforeseen
+from server.core.errors import (
+    Forbidden,
+    ModifiedMeanwhile,
+    QuotaExceeded,
+    Unavailable,
+    Unforeseen,
+)
 from server.core.paths import ListPath, parse_path
 from server.core.preconditions import NONE, Precondition
 from server.core.queries import parse_query
@@ -23,6 +29,8 @@ from tests.server.storage.mongo.conftest import OpenStorage
 from tests.server.storage.scenes import (
     ALICE,
     BOB,
+    CROWDED,
+    CROWDED_MAX,
     RULES,
     ReadLog,
     Scene,
@@ -463,3 +471,20 @@ async def test_write_that_was_decided_before_a_revocation_is_refused_if_it_comes
     (verdict,) = await writing
     assert isinstance(verdict, Forbidden)
     assert await other.ids(uri) == []
+
+
+async def test_of_writers_in_two_processes_only_one_gets_the_last_place(
+    scene: Scene, open_storage: OpenStorage
+) -> None:
+    other = await open_storage()
+    await scene.commit(put(CROWDED), put(f"{CROWDED}/collections/c"))
+    records = [put(f"{CROWDED}/collections/c/records/r{n}") for n in range(CROWDED_MAX - 1)]
+    await scene.commit(*records)
+    uris = [f"{CROWDED}/collections/c/records/last{n}" for n in range(10)]
+    storages = [scene.storage, other] * 5
+    verdicts = await asyncio.gather(
+        *(one.commit(Command((put(uri),))) for one, uri in zip(storages, uris, strict=True))
+    )
+    kinds = Counter(type(verdict) for (verdict,) in verdicts)
+    assert kinds == {Outcome: 1, QuotaExceeded: 9}
+    assert (await scene.clock(f"{CROWDED}/changes")).live == CROWDED_MAX
