@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from notifier.carrier import Carrier, CarrierLimits, Shared
+from notifier.credentials import UNAUTHORIZED, over
 from notifier.messages import Auth, Hello, MessageId
-from notifier.outbox import Transport
+from notifier.outbox import Outbox, Transport
 from notifier.session import (
     SILENT,
     Begin,
@@ -54,6 +55,7 @@ class ConnectionOptions:
         greet: reads what ``welcome`` tells.
         hello_seconds: within which ``hello`` has to come.
         ping_seconds: between two pings.
+        are_over: whether somebody's credentials are not valid any more.
     """
 
     session: SessionLimits
@@ -63,6 +65,7 @@ class ConnectionOptions:
     greet: Greet
     hello_seconds: float = 10
     ping_seconds: float = 20
+    are_over: Callable[[Actor], bool] = lambda actor: False
 
 
 class Connection:
@@ -80,6 +83,16 @@ class Connection:
         self._closing = False
         self._opened = self._pinged = shared.time
         self._unanswered = 0
+
+    @property
+    def actor(self) -> Actor:
+        """Who its client is; see ``Holder``."""
+        return self._session.actor
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits for its socket."""
+        return self._carrier.outbox
 
     # What the client says.
 
@@ -136,6 +149,9 @@ class Connection:
             actor = await self._options.identify(authorization)
         except SyncError as error:
             self._fail(error, cause.id)
+            return
+        if self._options.are_over(actor):
+            self._fail(over(), cause.id)
             return
         await self._follow(self._session.identified(cause, actor))
 
@@ -222,6 +238,10 @@ class Connection:
     def goodbye(self, reason: str, retry_after: float) -> None:
         """Tell that the server will close, and when to come back, in seconds."""
         self._carrier.say("goodbye", {"reason": reason, "retry_after": retry_after})
+
+    def expel(self) -> None:
+        """See ``Holder``."""
+        self.close(UNAUTHORIZED, "the credentials are not valid any more")
 
     def close(self, code: int, reason: str) -> None:
         """End the connection."""

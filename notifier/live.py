@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from notifier.carrier import CarrierLimits
 from notifier.catchup import CatchUp
 from notifier.connection import Connection, ConnectionOptions, Resolve
+from notifier.credentials import Credentials, Holder
 from notifier.grounds import Surveyor
 from notifier.hub import Hub
 from notifier.messages import Options
@@ -24,7 +25,7 @@ from notifier.waiters import Waiter
 from server.core.errors import MissingAuth
 from server.core.paths import ROOT
 from server.core.permissions import Actor, Rules
-from server.storage.base import Storage
+from server.storage.base import Change, Storage
 from server.storage.reader import Reader
 
 logger = logging.getLogger(__name__)
@@ -73,8 +74,12 @@ class LiveOptions:
         }
 
 
-class Client(Protocol):
+class Client(Holder, Protocol):
     """A connection, of whatever kind."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits for its socket."""
 
     def tick(self) -> None:
         """Once in a while: say something, or end."""
@@ -93,7 +98,9 @@ class Live:
         options: what the operator has set.
         clients: all connections.
         waiters: all requests that wait for a change.
+        credentials: by which they were let in.
         pump: reads the changes.
+        told: is given the last change of each batch, once all are told; None costs nothing.
     """
 
     def __init__(
@@ -106,7 +113,8 @@ class Live:
         watchers: Sequence[Watcher] = (),
     ) -> None:
         """Make it; nothing runs before ``start``."""
-        self._watchers = watchers
+        self.credentials = Credentials(lambda: [*self.clients, *self.waiters])
+        self._watchers = (*watchers, self.credentials)
         self.storage = storage
         self.options = options
         self.identify = identify
@@ -119,6 +127,7 @@ class Live:
         self.clients: dict[Client, None] = {}
         self.waiters: dict[Waiter, None] = {}
         self.pump: Pump | None = None
+        self.told: Callable[[Change], None] | None = None
         self.stopping = asyncio.Event()
         self._empty = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -135,6 +144,7 @@ class Live:
         self.hub.at = feed.at
         self._feed = feed
         self.pump = Pump(feed, self.hub, self.flush, self._watchers)
+        self.pump.told = self.told
         self._tasks = [
             asyncio.ensure_future(self.pump.run()),
             asyncio.ensure_future(self._tick()),
@@ -158,6 +168,8 @@ class Live:
                 except Exception:
                     # Time has to pass for all the others.
                     logger.exception("a connection failed")
+            self.credentials.tick()
+            await self.credentials.check(self.storage)
             self.flush()
 
     def connect(self, transport: Transport, actor: Actor) -> Connection:
@@ -176,13 +188,18 @@ class Live:
     def adopt(self, client: Client) -> None:
         """Count a connection among those that are told the time and the end."""
         self.clients[client] = None
+        if self.credentials.are_over(client.actor):
+            client.expel()
         if self.stopping.is_set():
             client.goodbye("restart", 0)
             client.close(RESTART, "restart")
 
     def wait_for(self, topic: Topic, actor: Actor, threshold: int) -> Waiter:
         """Somebody who waits for a change at or above a position; they have to ``leave``."""
-        return Waiter(self, topic, actor, threshold)
+        waiter = Waiter(self, topic, actor, threshold)
+        if self.credentials.are_over(actor):
+            waiter.expel()
+        return waiter
 
     def forget(self, client: Client) -> None:
         """A connection is gone."""
@@ -200,6 +217,7 @@ class Live:
             self.greet,
             options.hello_seconds,
             options.ping_seconds,
+            self.credentials.are_over,
         )
 
     async def identify_strictly(self, authorization: str) -> Actor:
@@ -212,6 +230,10 @@ class Live:
         if not actor.user_id:
             raise MissingAuth
         return actor
+
+    async def check(self) -> bool:
+        """Whether changes are read, so that subscribers are told of them."""
+        return self.pump is not None and self.pump.well
 
     async def greet(self, actor: Actor) -> dict[str, Any]:
         """What ``welcome`` tells.

@@ -85,6 +85,11 @@ class Outbox:
         """Frames that wait."""
         return len(self._queue)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of them."""
+        return self._bytes
+
     def push(self, frame: bytes, subscription: Subscription | None = None, prev: int = 0) -> bool:
         """Take a frame.
 

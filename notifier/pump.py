@@ -43,6 +43,7 @@ class Pump:
 
     Attributes:
         well: whether the last reading of the feed succeeded.
+        told: is given the last change of each batch, once all are told; None costs nothing.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Pump:
         self._flush = flush
         self._read_at = hub.at
         self.well = True
+        self.told: Callable[[Change], None] | None = None
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -109,6 +111,8 @@ class Pump:
                 await asyncio.sleep(0)
             told += self._route(changes[told : told + _TURN])
             self._flush()
+        if changes and self.told is not None:
+            self.told(changes[-1])
 
     def _route(self, changes: Sequence[Change]) -> int:
         """Tell as many as there is time for in one turn: how many."""

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from notifier.carrier import Carrier, CarrierLimits, Shared
+from notifier.credentials import UNAUTHORIZED, over
 from notifier.messages import Options
-from notifier.outbox import Transport
+from notifier.outbox import Outbox, Transport
 from notifier.subscriptions import Request, Subscription
 from notifier.topics import Topic
 from notifier.wires import EventStreamWire
@@ -104,6 +105,16 @@ class EventStream:
         self._subscription = Subscription("", topic, options, actor, self._carrier, wire)
         self._over = False
 
+    @property
+    def actor(self) -> Actor:
+        """Who listens; see ``Holder``."""
+        return self._subscription.actor
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits for its socket."""
+        return self._carrier.outbox
+
     async def begin(self, request: Request, ensure: Ensure | None) -> None:
         """Wait until there is something to tell.
 
@@ -136,6 +147,16 @@ class EventStream:
         self._carrier.say("unsubscribed", told)
         self._over = True
         self._end_if_told()
+
+    def expel(self) -> None:
+        """See ``Holder``; the listener may keep what it has heard."""
+        if self._over:
+            return
+        self._carrier.stop(self._subscription)
+        error = over()
+        told = {"code": error.status, "errno": error.errno, "reason": error.title, "purge": False}
+        self._carrier.say("unsubscribed", told)
+        self.close(UNAUTHORIZED, error.title)
 
     def _end_if_told(self) -> None:
         """End the response once the last message is gone."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from notifier.catchup import CatchUp
+from notifier.credentials import over
 from notifier.hub import Hub
 from notifier.messages import Options
 from notifier.subscriptions import Request, State, Subscription
@@ -54,6 +55,7 @@ class Waiter:
     """Waits for one visible change; see ``Outlet``.
 
     Attributes:
+        actor: who waits.
         heard: whether there was one.
         lost: whether changes may have passed unheard, or rights have changed.
         woken_at: when the first of this was, by the loop's clock.
@@ -74,6 +76,8 @@ class Waiter:
         self._woken: asyncio.Future[None] | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._released = shared.stopping.is_set()
+        self._expelled = False
+        self.actor = actor
         self.heard = False
         self.lost = False
         self.woken_at = 0.0
@@ -95,7 +99,11 @@ class Waiter:
         return subscription.cursor if rights is not None and rights.whole else None
 
     async def wait(self, seconds: float) -> None:
-        """Return shortly after something was heard or lost, at the end, or when released."""
+        """Return shortly after something was heard or lost, at the end, or when released.
+
+        Raises:
+            InvalidAuth: If the credentials of who waits are not valid any more.
+        """
         loop = asyncio.get_running_loop()
         self._woken = loop.create_future()
         end = loop.call_later(seconds, self.release)
@@ -109,6 +117,13 @@ class Waiter:
             end.cancel()
             if self._gathering is not None:
                 self._gathering.cancel()
+        if self._expelled:
+            raise over()
+
+    def expel(self) -> None:
+        """See ``Holder``."""
+        self._expelled = True
+        self.release()
 
     def release(self) -> None:
         """Wait no longer."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from server.auth.base import Authenticator
+from server.core.errors import Unavailable
 from server.core.permissions import ANONYMOUS, Actor
 
 
@@ -17,14 +18,25 @@ class Authentication:
 
         Raises:
             InvalidAuth: If the header is malformed.
-            Unavailable: If it cannot be checked now.
+            Unavailable: If it cannot be checked now; of a token, if no other policy knows it.
         """
         if not authorization:
             return ANONYMOUS
+        failure: Unavailable | None = None
         for policy in self.policies:
-            actor = await policy.authenticate(authorization)
+            try:
+                actor = await policy.authenticate(authorization)
+            except Unavailable as error:
+                # A token is known to its issuer alone, who may be another; a name and
+                # a password could make another user of the same person.
+                if authorization[:5].lower() == "basic":
+                    raise
+                failure = failure or error
+                continue
             if actor is not None:
                 return actor
+        if failure is not None:
+            raise failure
         return ANONYMOUS
 
     @property

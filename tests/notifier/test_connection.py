@@ -481,3 +481,29 @@ async def test_ping_that_has_not_left_needs_no_answer() -> None:
             stage.live.time += 20
             client.connection.tick()
         assert client.ear.closed is None
+
+
+async def test_client_whose_credentials_are_over_is_sent_away_and_hears_nothing_more() -> None:
+    async with Stage() as stage:
+        collection = await stage.make_collection()
+        client = await stage.client()
+        await client.subscribe(f"{collection}/records")
+        client.connection.expel()
+        client.connection.expel()
+        assert client.ear.closed == (4401, "the credentials are not valid any more")
+        await stage.fill(collection, {"n": 1})
+        await asyncio.sleep(0.05)
+        assert client.ear.rest() == []
+
+
+@pytest.mark.parametrize("kind", ["hello", "auth"])
+async def test_credentials_that_ended_while_they_were_looked_at_let_nobody_in(kind: str) -> None:
+    async with Stage() as stage:
+        stage.live.credentials.are_over = lambda actor: actor == BOB  # type: ignore[method-assign]
+        late = Client(stage.live, ANONYMOUS)
+        if kind == "auth":
+            await late.hello()
+        await late.say(kind, id=1, authorization="Bearer bob")
+        error = await late.ear.next()
+        assert (error["type"], error["id"], error["errno"]) == ("error", 1, 105)
+        assert late.ear.closed == (4401, "Unauthorized")

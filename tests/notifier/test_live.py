@@ -1,11 +1,14 @@
 import asyncio
+import time
+from dataclasses import replace
 
 import pytest
 
 from notifier import live as live_module
 from notifier.carrier import CarrierLimits
 from notifier.live import LiveOptions
-from server.core.errors import MissingAuth, SyncError
+from notifier.topics import parse_topic
+from server.core.errors import InvalidAuth, MissingAuth, SyncError
 from server.core.permissions import ANONYMOUS
 from tests.conftest import ExpectedLogs
 from tests.notifier.stages import Client, Stage
@@ -125,3 +128,30 @@ async def test_end_of_the_service_ends_every_connection() -> None:
         client = await stage.client()
         await client.ear.wait(lambda: client.ear.closed is not None)
         assert client.ear.closed == (4410, "the service has ended")
+
+
+async def test_time_lets_out_whose_credentials_have_expired() -> None:
+    async with Stage() as stage:
+        records = await stage.make_collection() + "/records"
+        short = replace(ALICE, expires=time.time() + 0.1)
+        client, other = Client(stage.live, short), Client(stage.live, ALICE)
+        waiter = stage.live.wait_for(parse_topic(records, ()), short, 0)
+        await waiter.join()
+        with pytest.raises(InvalidAuth):
+            await waiter.wait(3600)
+        waiter.leave()
+        await client.ear.wait(lambda: client.ear.closed is not None)
+        assert client.ear.closed == (4401, "the credentials are not valid any more")
+        assert other.ear.closed is None
+
+
+async def test_whose_credentials_are_over_is_not_let_in() -> None:
+    async with Stage() as stage:
+        records = await stage.make_collection() + "/records"
+        gone = replace(ALICE, expires=0.0)
+        client = Client(stage.live, gone)
+        assert client.ear.closed == (4401, "the credentials are not valid any more")
+        waiter = stage.live.wait_for(parse_topic(records, ()), gone, 0)
+        with pytest.raises(InvalidAuth):
+            await waiter.wait(3600)
+        waiter.leave()

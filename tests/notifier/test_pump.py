@@ -83,8 +83,10 @@ async def run(
     hub: WatchedHub,
     flush: Callable[[], Any] = lambda: None,
     watchers: Sequence[Watcher] = (),
+    told: Callable[[Change], None] | None = None,
 ) -> Pump:
     pump = Pump(feed, hub, flush, watchers)
+    pump.told = told
     task = asyncio.ensure_future(pump.run())
     await asyncio.wait_for(feed.ended.wait(), 5)
     task.cancel()
@@ -155,3 +157,14 @@ async def test_change_that_cannot_be_told_does_not_silence_what_follows(
     hub.failing = lambda told: told.at == 2
     await run(feed, hub)
     assert hub.told == [1, ("gap", 2), 3]
+
+
+async def test_last_change_of_each_batch_is_given_to_who_asked_once_all_are_told() -> None:
+    feed, hub = ScriptedFeed([change(1), change(2)], [], [change(3)]), WatchedHub()
+    seen: list[tuple[int, int]] = []
+
+    def note(last: Change) -> None:
+        seen.append((last.at, len(hub.told)))
+
+    await run(feed, hub, told=note)
+    assert seen == [(2, 2), (3, 3)]

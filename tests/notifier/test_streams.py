@@ -234,3 +234,22 @@ async def test_stream_that_was_never_opened_can_be_closed() -> None:
         stream.close(1012, "restart")
         stream.closed()
         assert stage.live.hub.count == 0
+
+
+async def test_listener_whose_credentials_are_over_is_told_so_and_nothing_after_it() -> None:
+    async with Stage() as stage:
+        records = await stage.make_collection() + "/records"
+        stream, socket = await start(stage, records)
+        assert stream.actor == ALICE
+        stream.expel()
+        stream.expel()
+        told = await socket.has("unsubscribed")
+        assert (told["code"], told["errno"], told["purge"]) == (401, 105, False)
+        await socket.until(lambda: socket.closed)
+        said = socket.text
+        await stage.do(put(f"{records}/r"))
+        await asyncio.sleep(0.05)
+        assert socket.text == said
+        assert said.count(b"event: unsubscribed") == 1
+        stream.closed()
+        stage.live.forget(stream)

@@ -4,7 +4,7 @@ import pytest
 
 from notifier.topics import parse_topic
 from notifier.waiters import Waiter
-from server.core.errors import Forbidden, SyncError
+from server.core.errors import Forbidden, InvalidAuth, SyncError
 from server.core.positions import make_position, timestamp_of
 from tests.notifier.stages import Stage
 from tests.server.storage.scenes import ALICE, BOB, delete, put
@@ -145,3 +145,22 @@ async def test_waiters_of_a_path_that_is_gone_are_refused_like_any_reader() -> N
         with pytest.raises(SyncError):
             await waiter.join()
         waiter.leave()
+
+
+async def test_waiter_whose_credentials_are_over_is_refused_whenever_that_is() -> None:
+    async with Stage() as stage:
+        records = await stage.make_collection() + "/records"
+        waiter = await begin(stage, records)
+        assert waiter.actor == ALICE
+        waiting = asyncio.ensure_future(waiter.wait(3600))
+        await asyncio.sleep(0)
+        waiter.expel()
+        with pytest.raises(InvalidAuth):
+            await waiting
+        waiter.leave()
+        late = await begin(stage, records)
+        late.expel()
+        with pytest.raises(InvalidAuth):
+            await late.wait(3600)
+        late.leave()
+        assert not stage.live.waiters

@@ -2,7 +2,7 @@ import pytest
 
 from server.auth.basic import BasicAuthenticator
 from server.auth.policies import Authentication
-from server.core.errors import InvalidAuth
+from server.core.errors import InvalidAuth, Unavailable
 from server.core.permissions import ANONYMOUS, Actor, make_actor
 
 BASIC = "Basic YWxpY2U6c2VjcmV0"
@@ -66,3 +66,28 @@ def test_each_challenge_is_told_once() -> None:
         'Basic realm="Realm"',
         "Bearer",
     ]
+
+
+class Away:
+    """A policy that cannot check anything now."""
+
+    name = "away"
+    challenge = "Bearer"
+
+    async def authenticate(self, authorization: str) -> Actor | None:
+        raise Unavailable("away", 3)
+
+
+@pytest.mark.gen_test
+async def test_policy_that_cannot_be_asked_stands_in_no_other_token_s_way() -> None:
+    auth = Authentication([Away(), Tokens("tokens")])
+    assert (await auth.identify("Bearer 1")).user_id == "tokens:one"
+    with pytest.raises(Unavailable):
+        await auth.identify("Bearer 3")
+
+
+@pytest.mark.gen_test
+async def test_password_that_cannot_be_checked_makes_no_other_user() -> None:
+    auth = Authentication([Away(), BasicAuthenticator("basic", "s")])
+    with pytest.raises(Unavailable):
+        await auth.identify(BASIC)
