@@ -8,19 +8,27 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from server.core.errors import CursorExpired
 from server.core.judge import Judge
-from server.core.objects import StoredObject
+from server.core.objects import Clock, StoredObject
 from server.core.paths import FEED, ObjectPath, object_path
 from server.core.permissions import granting
-from server.core.positions import last_position, timestamp_of
+from server.core.positions import last_position, spell_cursor, timestamp_of
 from server.core.revisions import Revision
+from server.core.sorting import DEFAULT_ORDER
 from server.service.rights import SKEW_MS, Beginning, History, Rights, Since, Viewer, first_of
-from server.storage.base import LogPage, RightsQuery
+from server.storage.base import LogPage, Page, RightsQuery
 from server.storage.reader import Reader
 
 
 async def find_history(reader: Reader, viewer: Viewer, since: Since) -> History:
-    """How what a reader may see of a list has changed since a poll."""
+    """How what a reader may see of a list has changed since a poll.
+
+    Raises:
+        CursorExpired: If the log that tells it is kept no more.
+    """
+    if not viewer.access.whole:
+        check_known(since, viewer.access.clock)
     beginning = await _find_beginning(reader, viewer, since)
     principals = viewer.principals
     if beginning is None:
@@ -47,6 +55,20 @@ async def find_history(reader: Reader, viewer: Viewer, since: Since) -> History:
     )
 
 
+def check_known(since: Since, clock: Clock) -> None:
+    """Check that all is kept that was written in a list since a poll.
+
+    Who may read all of a list, and always could, needs no log: they are not asked.
+
+    Raises:
+        CursorExpired: If it is not.
+    """
+    # Of a list that rests an ETag covers all that shares it: there is no later one.
+    rests = timestamp_of(clock.kept) == timestamp_of(clock.position)
+    if (since.last if rests else since.first) < clock.kept:
+        raise CursorExpired("floor", spell_cursor(clock.position), spell_cursor(clock.oldest))
+
+
 async def _find_beginning(reader: Reader, viewer: Viewer, since: Since) -> Beginning | None:
     """Where to begin, if rights may have changed since; None for certainly not.
 
@@ -66,6 +88,7 @@ async def _find_beginning(reader: Reader, viewer: Viewer, since: Since) -> Begin
         found = await snapshot.rights_log(query)
         if not any(_may_matter(one, query.uris) for one in found):
             return None
+    check_known(since, clock)
     entry = await snapshot.last_entry(path, since.first)
     if entry is None or entry.position <= clock.floor:
         # Nothing was there to be seen.
@@ -233,11 +256,20 @@ async def _skip_blind(
             page = LogPage(
                 viewer.path, clock.floor, clock.position, 1, readers=principals, texts=False
             )
-            if await reader.snapshot.log(page):
+            if await reader.snapshot.log(page) or await _names(reader, viewer, principals):
                 break
             asked = principals
         begin += 1
     return begin
+
+
+async def _names(reader: Reader, viewer: Viewer, principals: frozenset[str]) -> bool:
+    """Whether a list has something for these that the log may not tell of any more."""
+    clock = viewer.access.clock
+    if clock.kept <= clock.floor:
+        return False
+    page = Page(viewer.path, clock.floor, (), DEFAULT_ORDER, 1, tombstones=True, readers=principals)
+    return bool(await reader.snapshot.page(page))
 
 
 def _date_loss(states: Sequence[_State], events: Sequence[Revision]) -> int | None:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from server.core.commands import Command, Inquiry, ListOutcome, Part, RemoveMany
-from server.core.errors import InvalidParameters, SyncError, invalid
+from server.core.errors import CursorExpired, InvalidParameters, SyncError, invalid
 from server.core.judge import ListReading
 from server.core.objects import Listed, StoredObject
 from server.core.permissions import refuse
 from server.core.positions import make_position, timestamp_of
 from server.core.preconditions import NONE, check_read, not_modified
-from server.core.queries import ListQuery, check_cursor, check_dates
+from server.core.queries import ListQuery, check_cursor, check_dates, check_kept
 from server.service.histories import find_history
 from server.service.pages import (
     Found,
@@ -24,6 +24,7 @@ from server.service.pages import (
     nonce_of,
     open_token,
 )
+from server.service.past import PastList
 from server.service.polls import Departure, Poll
 from server.service.rights import Viewer, is_settled, since_of
 from server.storage.base import Snapshot, Storage
@@ -73,6 +74,9 @@ class Lists:
         access = await _access(reader, request, "read")
         share = await self._share(reader, request, access)
         check_dates(request.query, timestamp_of(access.clock.position), request.now)
+        if request.query.at is not None:
+            answer = await self._past(snapshot, request, share, request.query.at)
+            return replace(answer, reader=reader) if answer.modified else answer
         if access.whole:
             check_cursor(request.query, access.clock)
         poll = await self._find_poll(reader, request, share)
@@ -116,6 +120,41 @@ class Lists:
         token = next_token(self.options, request, found, position)
         return ListAnswer(stamp, found.listed, token, found.total)
 
+    async def _past(
+        self, snapshot: Snapshot, request: ListRequest, share: Share, at: int
+    ) -> ListAnswer:
+        """The answer to who asks for the list as it was."""
+        access, clock = share.access, share.access.clock
+        if not access.whole and not await self._sees_something(snapshot, request, share):
+            raise refuse(request.actor)
+        if share.walk is not None:
+            at = share.walk.position
+        elif request.clamps:
+            at = min(at, clock.position)
+            if at < clock.floor:
+                return ListAnswer(timestamp_of(at), total=0 if request.count else None)
+        check_kept(at, clock)
+        return await self._show_past(snapshot, request, share, at)
+
+    async def _show_past(
+        self, snapshot: Snapshot, request: ListRequest, share: Share, at: int
+    ) -> ListAnswer:
+        access, limit = share.access, self.options.page_length(request.query.limit)
+        past = PastList(snapshot, make_page(request, share, limit + 1), at, access.clock)
+        # The time of the last write could be that of a stranger's.
+        stamp = timestamp_of(await past.find_position() if access.whole else at)
+        check_read(request.precondition, stamp)
+        # A right that is gained or lost shows other objects, with the same ETag.
+        if access.whole and not_modified(request.precondition, stamp):
+            return ListAnswer(stamp, modified=False)
+        position = at if access.whole else None
+        if request.count:
+            return ListAnswer(stamp, total=await past.count(), position=position)
+        objects = await past.find()
+        found = Found(objects[:limit], [], is_cut=len(objects) > limit)
+        token = next_token(self.options, request, found, at)
+        return ListAnswer(stamp, found.listed, token, position=position)
+
     async def _find_poll(self, reader: Reader, request: ListRequest, share: Share) -> Poll | None:
         """What a poll has to tell beside what was written; None for what is no such poll."""
         access = share.access
@@ -126,7 +165,13 @@ class Lists:
         viewer = Viewer(request.actor, request.path, access, share.readers, request.now)
         if access.whole and is_settled(reader.judge, viewer, since):
             return None
-        history = await find_history(reader, viewer, since)
+        try:
+            history = await find_history(reader, viewer, since)
+        except CursorExpired:
+            # That something was kept once is told to who may know of the list.
+            if access.whole or await self._sees_something(reader.snapshot, request, share):
+                raise
+            raise refuse(request.actor) from None
         if access.whole and not history.gained:
             return None
         return Poll(request.path, access.clock, since, history)

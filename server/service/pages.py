@@ -63,6 +63,8 @@ class ListRequest:
         precondition: what the client has.
         now: the server's time, in ms.
         count: whether the number of objects is wanted instead of them.
+        clamps: whether a state that is still to come means the present one, and one of
+            before the list was made shows nothing.
     """
 
     actor: Actor
@@ -71,12 +73,14 @@ class ListRequest:
     precondition: Precondition
     now: int
     count: bool = False
+    clamps: bool = False
 
     @property
     def scope(self) -> str:
         """What a page token is valid for."""
         order = ",".join(f"{'-' * key.descending}{key.field}" for key in self.query.order)
-        return f"{self.path.uri} {order}"
+        scope = f"{self.path.uri} {order}"
+        return scope if self.query.at is None else f"{scope} at {self.query.at}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,16 @@ from server.core.commands import Command, Verdict
 from server.core.objects import Listed, StoredObject
 from server.core.paths import ListPath
 from server.core.revisions import Revision
-from server.storage.base import Change, Feed, LogPage, Page, RightsQuery, Snapshot, Storage
+from server.storage.base import (
+    Change,
+    Feed,
+    LogPage,
+    Page,
+    RightsQuery,
+    Snapshot,
+    Storage,
+    Tally,
+)
 from server.storage.memory import MemoryStorage
 
 T = TypeVar("T")
@@ -48,6 +57,9 @@ class SlowStorage:
         self.keep = storage.keep
         self.kept = storage.kept
         self.take = storage.take
+        self.forget = storage.forget
+        self.purge = storage.purge
+        self.figures = storage.figures
         self.check = storage.check
         self.close = storage.close
 
@@ -120,6 +132,12 @@ class SlowSnapshot:
 
     async def named(self, principals: Collection[str]) -> list[StoredObject]:
         return await self._late(self._snapshot.named(principals))
+
+    async def naming(self, principal: str) -> list[str]:
+        return await self._late(self._snapshot.naming(principal))
+
+    async def tally(self) -> dict[str, Tally]:
+        return await self._late(self._snapshot.tally())
 
     async def log(self, page: LogPage) -> list[Revision]:
         return await self._late(self._snapshot.log(page))
