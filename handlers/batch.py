@@ -42,20 +42,24 @@ class BatchEndpoint:
             SyncError: If the batch itself is malformed.
         """
         request.content_type()
-        parts = parse_batch(request.json(), self._max_requests)
+        body = request.json()
+        parts = parse_batch(body, self._max_requests)
+        atomic = bool(body.get("atomic", False))
 
         async def alone() -> ApiResponse:
-            return await self._run(request, parts)
+            return await self._run(request, parts, atomic=atomic)
 
         return Plan(alone=alone)
 
-    async def _run(self, outer: ApiRequest, parts: list[dict[str, Any]]) -> ApiResponse:
+    async def _run(
+        self, outer: ApiRequest, parts: list[dict[str, Any]], *, atomic: bool
+    ) -> ApiResponse:
         targets = [split_target(part["path"]) for part in parts]
         plans = [
             await self._plan(outer, part, target)
             for part, target in zip(parts, targets, strict=True)
         ]
-        responses = await self._planner.run_all(plans, len(outer.body))
+        responses = await self._planner.run_all(plans, len(outer.body), atomic=atomic)
         items = [
             _item(part, target, response)
             for part, (target, _), response in zip(parts, targets, responses, strict=True)
@@ -64,6 +68,15 @@ class BatchEndpoint:
         return ApiResponse(200, body, facts={"batch_size": len(parts)})
 
     async def _plan(
+        self, outer: ApiRequest, part: dict[str, Any], target: tuple[str, str]
+    ) -> Plan | SyncError:
+        plan = await self._plan_safely(outer, part, target)
+        if isinstance(plan, SyncError) and plan.status >= 500:
+            # Whatever it is, all of the batch fails with it.
+            raise plan
+        return plan
+
+    async def _plan_safely(
         self, outer: ApiRequest, part: dict[str, Any], target: tuple[str, str]
     ) -> Plan | SyncError:
         try:
@@ -114,7 +127,9 @@ def parse_batch(body: Any, max_requests: int) -> list[dict[str, Any]]:
     Raises:
         InvalidParameters: If it is no batch, or has too many requests.
     """
-    _check_keys(body, ("requests", "defaults"), "")
+    _check_keys(body, ("requests", "defaults", "atomic"), "")
+    if not isinstance(body.get("atomic", False), bool):
+        raise invalid("body", "atomic", "should be true or false")
     if "requests" not in body:
         raise invalid("body", "requests", "Required")
     requests = body["requests"]

@@ -4,13 +4,13 @@ Planning decides nothing about the data; it only reads the request. So the same
 plans serve a request alone and a request in a batch.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from handlers.messages import ApiResponse
 from server.core.commands import Command, Ensure, Inquiry, Part
-from server.core.errors import SyncError
+from server.core.errors import PartFailed, QuotaExceeded, SyncError
 from server.core.json_text import dump_json
 from server.storage.base import Snapshot, Storage
 
@@ -66,7 +66,7 @@ class Planner:
         if plan.part is not None:
             parts = (plan.part,) if plan.before is None else (plan.before, plan.part)
             verdicts = await self.storage.commit(Command(parts, plan.size))
-            return self._answer(plan, verdicts[-1])
+            return self._answer(plan, _verdict_of(verdicts))
         return await self._read(plan)
 
     async def _read(self, plan: Plan) -> ApiResponse:
@@ -89,16 +89,21 @@ class Planner:
         assert plan.answer is not None
         return plan.answer(verdict)
 
-    async def run_all(self, plans: Sequence[Plan | SyncError], size: int) -> list[ApiResponse]:
+    async def run_all(
+        self, plans: Sequence[Plan | SyncError], size: int, *, atomic: bool = False
+    ) -> list[ApiResponse]:
         """Carry out the plans of a batch, in order: its writes are one command.
 
         Args:
             plans: or why a part could not be planned.
             size: about how many bytes are stored.
+            atomic: whether nothing is done if any part is answered 400 or above.
 
         Raises:
             SyncError: If the database fails; then nothing was stored.
         """
+        if atomic:
+            return await self._run_together(plans, size)
         if any(isinstance(plan, Plan) and plan.part is not None for plan in plans):
             return await self._run_writes(plans, size)
         return [await self._run_safely(plan) for plan in plans]
@@ -109,23 +114,47 @@ class Planner:
         try:
             return await self.run(plan)
         except SyncError as error:
-            if error.status >= 500:
+            if _is_ours(error):
                 raise
             return self.refusal(error)
 
     async def _run_writes(self, plans: Sequence[Plan | SyncError], size: int) -> list[ApiResponse]:
-        parts: list[Part] = []
-        places: list[int] = []
-        for plan in plans:
-            if isinstance(plan, Plan):
-                if plan.before is not None:
-                    parts.append(plan.before)
-                parts.append(plan.part or Inquiry(_ask(self, plan)))
-            places.append(len(parts) - 1)
-        verdicts = await self.storage.commit(Command(tuple(parts), size))
+        groups = [self._parts_of(plan) for plan in plans]
+        parts = tuple(part for group in groups for part in group)
+        verdicts = iter(await self.storage.commit(Command(parts, size)))
+        return self._settle_all(plans, groups, verdicts)
+
+    def _parts_of(self, plan: Plan | SyncError) -> list[Part]:
+        if isinstance(plan, SyncError):
+            return []
+        part = plan.part or Inquiry(_ask(self, plan))
+        return [part] if plan.before is None else [plan.before, part]
+
+    def _settle_all(
+        self,
+        plans: Sequence[Plan | SyncError],
+        groups: Sequence[Sequence[Part]],
+        verdicts: Iterator[Any],
+    ) -> list[ApiResponse]:
+        """The answer to each plan, given the verdicts on the parts of all in one row."""
         return [
-            self._settle(plan, verdicts[place]) for plan, place in zip(plans, places, strict=True)
+            self._settle(plan, _verdict_of([next(verdicts) for _ in group]))
+            for plan, group in zip(plans, groups, strict=True)
         ]
+
+    async def _run_together(
+        self, plans: Sequence[Plan | SyncError], size: int
+    ) -> list[ApiResponse]:
+        """Carry out all plans, or none; all that they read is of one instant, too."""
+        if any(isinstance(plan, SyncError) for plan in plans):
+            refusals = (plan if isinstance(plan, SyncError) else PartFailed() for plan in plans)
+            return [self.refusal(error) for error in refusals]
+        if not plans:
+            return []
+        groups = [self._parts_of(plan) for plan in plans]
+        parts = tuple(part for group in groups for part in group)
+        verdicts = iter(await self.storage.commit(Command(parts, size, fails)))
+        return self._settle_all(plans, groups, verdicts)
 
     def _settle(self, plan: Plan | SyncError, verdict: Any) -> ApiResponse:
         if isinstance(plan, SyncError):
@@ -141,10 +170,31 @@ class Planner:
         """The answer to an error: the one place where it becomes JSON."""
         body = error.body()
         headers = dict(error.headers)
-        if error.status >= 500:
+        if _is_ours(error):
             body["info"] = self.error_info
             headers.setdefault("Retry-After", str(self._retry_after))
         return ApiResponse(error.status, dump_json(body), headers, {"errno": error.errno})
+
+
+def fails(verdict: Any) -> bool:
+    """Whether a part of a batch is answered 400 or above, so that an atomic one fails."""
+    if isinstance(verdict, ApiResponse):
+        return verdict.status >= 400
+    return isinstance(verdict, SyncError)
+
+
+def _is_ours(error: SyncError) -> bool:
+    """Whether the server has failed; for want of room it has not: to come back is of no use."""
+    return error.status >= 500 and not isinstance(error, QuotaExceeded)
+
+
+def _verdict_of(verdicts: Sequence[Any]) -> Any:
+    """The verdict on a plan's parts: what could not be made first is why the rest was not done."""
+    if verdicts and isinstance(verdicts[-1], ApiResponse):
+        return verdicts[-1]
+    errors = [one for one in verdicts if isinstance(one, SyncError)]
+    own = [one for one in errors if not isinstance(one, PartFailed)]
+    return (own or errors or verdicts or [None])[0 if errors else -1]
 
 
 def _ask(planner: Planner, plan: Plan) -> Read:

@@ -11,6 +11,7 @@ from server.core.permissions import Rules
 from server.storage.memory import MemoryStorage
 from tests.conftest import ExpectedLogs
 from tests.handlers.conftest import ALICE, BOB, Fetch, Start
+from tests.processes import free_port
 
 
 def requests(*targets: str, **more: Any) -> dict[str, Any]:
@@ -195,3 +196,114 @@ def test_what_is_no_batch_is_told_where_it_is_not(body: Any, name: str) -> None:
         parse_batch(body, 2)
     assert [problem.name for problem in caught.value.problems] == [name]
     assert len(caught.value.message or "") < 300
+
+
+@pytest.mark.gen_test
+async def test_atomic_batch_of_which_one_part_fails_does_nothing(fetch: Fetch) -> None:
+    await fetch("PUT /buckets/b")
+    parts = (
+        "PUT /buckets/b/collections/c",
+        "GET /buckets/b/collections/c",
+        "PUT /buckets/none/groups/g",
+        "GET /buckets/b",
+    )
+    answer = await fetch("POST /batch", requests(*parts, atomic=True))
+    assert answer.status == 200
+    told = [(one["status"], one["body"]["errno"]) for one in answer.json["responses"]]
+    assert told == [(424, 119), (424, 119), (403, 121), (424, 119)]
+    assert (await fetch("GET /buckets/b/collections/c")).status == 404
+
+
+@pytest.mark.gen_test
+async def test_atomic_batch_of_which_none_fails_is_done_and_sees_itself(fetch: Fetch) -> None:
+    parts = ("PUT /buckets/b", "PUT /buckets/b/collections/c", "HEAD /buckets/b/collections")
+    answer = await fetch("POST /batch", requests(*parts, atomic=True))
+    assert [one["status"] for one in answer.json["responses"]] == [201, 201, 200]
+    assert answer.json["responses"][2]["headers"]["Total-Objects"] == "1"
+    assert (await fetch("GET /buckets/b/collections/c")).status == 200
+
+
+@pytest.mark.gen_test
+async def test_read_that_fails_undoes_an_atomic_batch_and_a_304_does_not(fetch: Fetch) -> None:
+    made = await fetch("PUT /buckets/b")
+    parts = [
+        {"method": "PUT", "path": "/buckets/b/groups/g"},
+        {"path": "/buckets/b", "headers": {"If-None-Match": made.headers["ETag"]}},
+    ]
+    answer = await fetch("POST /batch", {"atomic": True, "requests": parts})
+    assert [one["status"] for one in answer.json["responses"]] == [201, 304]
+    parts = [{"method": "DELETE", "path": "/buckets/b/groups/g"}, {"path": "/buckets/b/groups/h"}]
+    answer = await fetch("POST /batch", {"atomic": True, "requests": parts})
+    assert [one["status"] for one in answer.json["responses"]] == [424, 404]
+    assert (await fetch("GET /buckets/b/groups/g")).status == 200
+
+
+@pytest.mark.gen_test
+async def test_atomic_batch_with_a_part_that_cannot_be_planned_does_nothing(fetch: Fetch) -> None:
+    parts = ("PUT /buckets/b", "GET /buckets/%FF", "POST /__flush__", "GET /none")
+    answer = await fetch("POST /batch", requests(*parts, atomic=True))
+    assert [one["status"] for one in answer.json["responses"]] == [424, 400, 400, 404]
+    assert (await fetch("GET /buckets")).data == []
+
+
+@pytest.mark.gen_test
+async def test_what_an_atomic_batch_takes_for_granted_is_undone_with_it(fetch: Fetch) -> None:
+    parts = ("GET /buckets/default/collections/tasks", "GET /buckets/default/groups/none")
+    answer = await fetch("POST /batch", requests(*parts, atomic=True))
+    assert [one["status"] for one in answer.json["responses"]] == [424, 404]
+    assert (await fetch("GET /buckets")).data == []
+    answer = await fetch("POST /batch", requests(parts[0], atomic=True))
+    assert [one["status"] for one in answer.json["responses"]] == [200]
+    assert len((await fetch("GET /buckets")).data) == 1
+
+
+@pytest.mark.gen_test
+async def test_list_that_an_atomic_batch_emptied_is_full_again_when_it_fails(fetch: Fetch) -> None:
+    for name in ("a", "b"):
+        await fetch(f"PUT /buckets/{name}")
+    answer = await fetch("POST /batch", requests("DELETE /buckets", "GET /no", atomic=True))
+    assert [one["status"] for one in answer.json["responses"]] == [424, 404]
+    assert len((await fetch("GET /buckets")).data) == 2
+    answer = await fetch("POST /batch", requests("DELETE /buckets", "HEAD /buckets", atomic=True))
+    assert [one["status"] for one in answer.json["responses"]] == [200, 200]
+    assert (await fetch("GET /buckets")).data == []
+
+
+@pytest.mark.gen_test
+async def test_batch_that_is_said_not_to_be_atomic_goes_on_after_a_refusal(fetch: Fetch) -> None:
+    batch = requests("PUT /buckets/b", "GET /none", "PUT /buckets/c", atomic=False)
+    answer = await fetch("POST /batch", batch)
+    assert [one["status"] for one in answer.json["responses"]] == [201, 404, 201]
+
+
+@pytest.mark.gen_test
+async def test_atomic_batch_of_nothing_is_answered_by_nothing(fetch: Fetch) -> None:
+    assert (await fetch("POST /batch", requests(atomic=True))).json == {"responses": []}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("value", [1, "true", None, []])
+async def test_atomic_that_is_neither_true_nor_false_is_400(value: Any, fetch: Fetch) -> None:
+    answer = await fetch("POST /batch", requests("PUT /buckets/b", atomic=value))
+    assert (answer.status, answer.json["details"][0]["name"]) == (400, "atomic")
+    assert (await fetch("GET /buckets")).data == []
+
+
+@pytest.mark.gen_test
+async def test_part_whose_user_cannot_be_told_now_fails_the_whole_batch(start: Start) -> None:
+    port = free_port()
+    fetch = await start(
+        multiauth_policies="idp basicauth",
+        multiauth_policy_idp_use="openid",
+        multiauth_policy_idp_issuer=f"http://127.0.0.1:{port}",
+        multiauth_policy_idp_client_id="me",
+        multiauth_policy_idp_client_secret="s",
+        includes="openid",
+    )
+    parts = [
+        {"method": "PUT", "path": "/buckets/one"},
+        {"method": "PUT", "path": "/buckets/two", "headers": {"Authorization": "Bearer opaque"}},
+    ]
+    answer = await fetch("POST /batch", {"requests": parts})
+    assert (answer.status, answer.json["errno"]) == (503, 201)
+    assert (await fetch("GET /buckets")).data == []

@@ -13,6 +13,7 @@ from server.core.paths import object_path
 from server.core.permissions import Rules, make_actor
 from server.storage.base import Snapshot
 from server.storage.memory import MemoryStorage
+from tests.handlers.conftest import Start
 
 pytestmark = pytest.mark.gen_test
 
@@ -111,3 +112,33 @@ async def test_error_becomes_json_and_tells_when_to_come_back(
     assert response.headers == headers
     assert ("info" in body) == (error.status >= 500)
     assert response.facts == {"errno": error.errno}
+
+
+async def test_want_of_room_for_what_is_made_first_is_told_to_who_writes(start: Start) -> None:
+    fetch = await start(includes="default_bucket quotas", quotas__bucket_max_bytes=0)
+    path = "/buckets/default/collections/c/records/r"
+    refused = await fetch(f"PUT {path}")
+    assert (refused.status, refused.json["errno"]) == (507, 121)
+    # To come back would be of no use, and it is no fault of the server's.
+    assert "Retry-After" not in refused.headers
+    assert "info" not in refused.json
+    assert (await fetch(f"GET {path}")).status in (403, 404)
+    parts = [{"method": "PUT", "path": path}, {"path": path}]
+    answer = await fetch("POST /batch", {"requests": parts})
+    assert [one["status"] for one in answer.json["responses"]] == [507, 403]
+    answer = await fetch("POST /batch", {"requests": parts, "atomic": True})
+    assert [one["status"] for one in answer.json["responses"]] == [507, 424]
+
+
+async def test_part_beyond_a_quota_is_refused_alone(start: Start) -> None:
+    fetch = await start(includes="quotas", quotas__collection_max_items=1)
+    paths = (
+        "",
+        "/collections/c",
+        "/collections/c/records/a",
+        "/collections/c/records/b",
+        "/groups/g",
+    )
+    parts = [{"method": "PUT", "path": f"/buckets/b{path}"} for path in paths]
+    answer = await fetch("POST /batch", {"requests": parts})
+    assert [one["status"] for one in answer.json["responses"]] == [201, 201, 201, 507, 201]
