@@ -5,14 +5,17 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from handlers.messages import ApiRequest, ApiResponse, caching_headers
+from handlers.messages import ApiRequest, ApiResponse, FileResponse, Intake, caching_headers
+from handlers.multiparts import FORM
 from handlers.routing import Api
 from handlers.streams import StreamResponse
 from server.auth.policies import Authentication
@@ -31,6 +34,7 @@ from server.core.errors import (
 )
 from server.core.permissions import ANONYMOUS, Actor
 from server.core.targets import PREFIX, decode_path, parse_arguments, read_utf8, strip_authority
+from server.storage.files.base import FileGone
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +46,8 @@ LINGER_MAX_BYTES = 64 << 20
 LINGER_SECONDS = 5.0
 
 _EXPOSED = (
-    "Alert, Backoff, Cache-Control, Content-Length, Content-Type, Cursor, ETag, Expires,"
+    "Alert, Backoff, Cache-Control, Content-Disposition, Content-Length, Content-Range,"
+    " Content-Type, Cursor, ETag, Expires,"
     " Last-Modified, Location, Merged, Next-Page, Pragma, Preference-Applied, Retry-After,"
     " Total-Objects, Total-Records"
 )
@@ -55,6 +60,9 @@ CONSTANT_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _LENGTH_MAX_DIGITS = 12
+_WELL_KNOWN = "/.well-known/"
+"""Below it stands what belongs to no version (RFC 8615)."""
+
 _VERSION = re.compile(r"/v[0-9]+(?=/|$)")
 
 
@@ -125,6 +133,7 @@ class ApiHandler(RequestHandler):
         self._refused = False
         self._deadline: object | None = None
         self._gone = False
+        self._intake: Intake | None = None
         self._on_gone: Callable[[], None] | None = None
         self.summary: dict[str, Any] = {}
 
@@ -138,17 +147,42 @@ class ApiHandler(RequestHandler):
     def check_xsrf_cookie(self) -> None:
         """Nothing: there are no cookies."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         try:
             self._check_head()
         except SyncError as error:
+            self._refuse(error, is_over=True)
+            return None
+        if self.request.method == "POST" and self._has_form():
+            return self._open_intake()
+        try:
+            self._check_length()
+        except SyncError as error:
             self._refuse(error)
+        return None
+
+    def _has_form(self) -> bool:
+        return (self.request.headers.get("Content-Type") or "").lower().startswith(FORM)
+
+    async def _open_intake(self) -> None:
+        """Ask for what takes in the body; where nothing does, it is read as a whole."""
+        try:
+            path = read_utf8(strip_authority(self.request.path))
+            if path.startswith(PREFIX + "/"):
+                self._options.check_service()
+                self._intake = await self._api.intake(await self._read_request(path))
+            if self._intake is None:
+                self._check_length()
+        except SyncError as error:
+            self._refuse(error)
+        if self._gone and self._intake is not None:
+            self._intake.abandon()
 
     def _check_head(self) -> None:
         """Check what can be known before the body is read.
 
         Raises:
-            SyncError: If the headers or the body are too large, or the body's end is unknown.
+            SyncError: If the headers are too large, or the body's end is unknown.
         """
         headers = self.request.headers
         if sum(len(name) + len(value) for name, value in headers.get_all()) > HEADERS_MAX_BYTES:
@@ -161,27 +195,56 @@ class ApiHandler(RequestHandler):
             return
         if not length.isascii() or not length.isdigit() or len(length) > _LENGTH_MAX_DIGITS:
             raise invalid("header", "Content-Length", "should be an integer, given once")
-        if int(length) > self._options.body_max_bytes:
+
+    def _check_length(self) -> None:
+        """Check that a body which is read as a whole is not too large.
+
+        Raises:
+            TooLarge: If it says that it is.
+        """
+        if int(self.request.headers.get("Content-Length") or 0) > self._options.body_max_bytes:
             raise self._too_large()
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"A body may have at most {self._options.body_max_bytes} bytes.")
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._size += len(chunk)
         if self._refused:
             if self._size > LINGER_MAX_BYTES:
                 self._let_go()
+        elif self._intake is not None:
+            return self._take_in(self._intake, chunk)
         elif self._size > self._options.body_max_bytes:
             self._refuse(self._too_large())
         else:
             self._chunks.append(chunk)
+        return None
 
-    def _refuse(self, error: SyncError) -> None:
+    async def _take_in(self, intake: Intake, chunk: bytes) -> None:
+        try:
+            await intake.write(chunk)
+        except SyncError as error:
+            self._turn_away(intake, error)
+        except Exception:
+            # Whatever it is, the client is to be told, and nothing is to be left of its file.
+            logger.exception("%s failed", self.request.uri)
+            self._turn_away(intake, Unforeseen())
+
+    def _turn_away(self, intake: Intake, error: SyncError) -> None:
+        intake.abandon()
+        if not self._gone:
+            self._refuse(error)
+
+    def _refuse(self, error: SyncError, *, is_over: bool = False) -> None:
         """Answer before the body is read; the connection is closed after it.
 
         What still comes is thrown away for a while. Who is closed upon while
         sending is told of a broken connection, and never sees the answer.
+
+        Args:
+            error: that is answered.
+            is_over: whether nobody can tell where the body ends.
         """
         self._refused = True
         self._chunks.clear()
@@ -189,8 +252,7 @@ class ApiHandler(RequestHandler):
         body = self._put(self._api.planner.refusal(error))
         self.set_header("Content-Length", str(len(body)))
         self.write(body)
-        if "Expect" in self.request.headers or error.errno == InvalidParameters.errno:
-            # Nothing follows, or nobody can tell where it ends.
+        if is_over or ("Expect" in self.request.headers and not self._size):
             self.finish()
             return
         self.flush()
@@ -209,6 +271,8 @@ class ApiHandler(RequestHandler):
         self._gone = True
         if self._on_gone is not None:
             self._on_gone()
+        if self._intake is not None:
+            self._intake.abandon()
         if self._refused and not self._finished:
             self._let_go()
 
@@ -226,8 +290,13 @@ class ApiHandler(RequestHandler):
             response = await self._respond()
         except SyncError as error:
             response = self._api.planner.refusal(error)
+        finally:
+            if self._intake is not None:
+                await self._intake.discard()
         if isinstance(response, StreamResponse):
             self._hand_over(response)
+        elif isinstance(response, FileResponse):
+            await self._send_file(response)
         else:
             self._send(response)
 
@@ -241,9 +310,12 @@ class ApiHandler(RequestHandler):
         redirect = self._redirect(path)
         if redirect is not None:
             return redirect
-        request = ApiRequest(
+        return await self._api.respond(await self._read_request(path))
+
+    async def _read_request(self, path: str) -> ApiRequest:
+        return ApiRequest(
             self.request.method or "",
-            decode_path(path[len(PREFIX) :]),
+            decode_path(path.removeprefix(PREFIX)),
             parse_arguments(read_utf8(self.request.query)),
             self.request.headers,
             b"".join(self._chunks),
@@ -251,8 +323,8 @@ class ApiHandler(RequestHandler):
             self._root(),
             time.time_ns() // 1_000_000,
             when_gone=self.when_gone,
+            intake=self._intake,
         )
-        return await self._api.respond(request)
 
     async def _identify(self) -> Actor:
         authorization = self.request.headers.get("Authorization")
@@ -286,6 +358,8 @@ class ApiHandler(RequestHandler):
             if options.slash_seconds is None:
                 raise EndpointMissing
             return self._moved(path.rstrip("/"), options.slash_seconds)
+        if path.startswith(_WELL_KNOWN) and self._api.routes.fixed(path) is not None:
+            return None
         version = _VERSION.match(path)
         if version is not None:
             raise VersionMissing
@@ -336,6 +410,25 @@ class ApiHandler(RequestHandler):
     def _send(self, response: ApiResponse) -> None:
         self.finish(self._put(response) or None)
 
+    async def _send_file(self, response: FileResponse) -> None:
+        """Send a body piece by piece, as fast as the client takes it."""
+        self._put(response)
+        if response.pieces is None:
+            self.finish()
+            return
+        async with aclosing(response.pieces) as pieces:
+            try:
+                async for piece in pieces:
+                    self.write(piece)
+                    await self.flush()
+            except (StreamClosedError, FileGone, SyncError) as error:
+                # Its head is sent: all that can be done is not to end as if it were whole.
+                logger.info("%s was cut short: %r", self.request.uri, error)
+                self.detach().close()
+                self.application.log_request(self)
+            else:
+                self.finish()
+
     def _hand_over(self, response: StreamResponse) -> None:
         """Leave the connection to an answer that writes its body itself."""
         body = self._put(response)
@@ -355,9 +448,12 @@ class ApiHandler(RequestHandler):
         for name, value in response.headers.items():
             own[name] = value
         for name, value in self._options.cors_headers(self.request.headers.get("Origin")).items():
-            own[name] = value
+            if name not in response.headers:
+                own[name] = value
         self._add_notices(response.status)
-        if response.status in (204, 304) or not response.body:
+        if isinstance(response, FileResponse):
+            own["Content-Length"] = str(response.length)
+        elif response.status in (204, 304) or not response.body:
             if response.status not in (204, 304):
                 own["Content-Length"] = "0"
             del own["Content-Type"]

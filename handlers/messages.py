@@ -4,7 +4,7 @@ A part of a batch is such a request too.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, Protocol
@@ -21,6 +21,23 @@ JSON = "application/json"
 
 NO_VALUE: Any = object()
 """Stands for a body that has yet to be parsed."""
+
+
+class Intake(Protocol):
+    """Takes in a body as it comes, in the place of ``ApiRequest.body``."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes; the sender waits meanwhile.
+
+        Raises:
+            SyncError: If the request is refused for them.
+        """
+
+    async def discard(self) -> None:
+        """Forget what was taken, unless it was used."""
+
+    def abandon(self) -> None:
+        """The same, once there is time: the client has left."""
 
 
 class Headers(Protocol):
@@ -47,6 +64,7 @@ class ApiRequest:
         when_gone: takes what is to be called once the client is there no more; None
             for a part of a batch.
         secret: what is to be stored beside the object and never told; None for nothing.
+        intake: what has taken the body in; None where ``body`` has it.
     """
 
     method: str
@@ -60,6 +78,7 @@ class ApiRequest:
     value: Any = NO_VALUE
     when_gone: Callable[[Callable[[], None]], None] | None = None
     secret: str | None = None
+    intake: Intake | None = None
 
     @property
     def is_read(self) -> bool:
@@ -137,6 +156,19 @@ class ApiResponse:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileResponse(ApiResponse):
+    """An answer whose body comes in pieces, each written before the next is read.
+
+    Attributes:
+        length: of the body, in bytes; also where there is none, as for HEAD.
+        pieces: of the body; None for none.
+    """
+
+    length: int = field(kw_only=True)
+    pieces: AsyncGenerator[bytes, None] | None = field(default=None, kw_only=True)
 
 
 _NO_CACHE = "no-cache, no-store"

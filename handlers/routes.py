@@ -6,15 +6,15 @@ segments that it begins with may be an object's or a list's own path; then
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from handlers.messages import ApiRequest
+from handlers.messages import ApiRequest, Intake
 from handlers.plans import Plan
 from server.core.commands import Ensure
 from server.core.errors import EndpointMissing
-from server.core.paths import ALL_KINDS, ListPath, ObjectPath, parse_path
+from server.core.paths import ALL_KINDS, Kind, ListPath, ObjectPath, parse_path
 
 _NAME = re.compile(r"\{(\w+)\}")
 _PLURALS = {kind.plural for kind in ALL_KINDS.values()}
@@ -54,6 +54,9 @@ class Route:
         tag: of what it is a part, in the API's description.
         is_open: whether it may be asked with any credential: it tells nothing of
             what is stored, or looks at the credentials of its parts itself.
+        takes: gives what takes in the body of a form, before it comes; refuses who
+            would send it in vain.
+        has_rest: whether the last name stands for all segments that are left.
     """
 
     template: str
@@ -62,6 +65,8 @@ class Route:
     about: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""
     is_open: bool = False
+    takes: Callable[[ApiRequest, Place], Awaitable[Intake]] | None = None
+    has_rest: bool = False
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -72,9 +77,12 @@ class Route:
     def pattern(self) -> re.Pattern[str]:
         """What the paths look like; a group for each name."""
         pieces = _NAME.split(self.template)
+        last = len(pieces) - 2 if self.has_rest else -1
         return re.compile(
             "".join(
-                f"(?P<{piece}>[^/]+)" if index % 2 else re.escape(piece)
+                f"(?P<{piece}>{'.+' if index == last else '[^/]+'})"
+                if index % 2
+                else re.escape(piece)
                 for index, piece in enumerate(pieces)
             )
         )
@@ -130,6 +138,17 @@ class Routes:
             if match is not None:
                 return one, match.groupdict()
         return None
+
+
+def list_template(kind: Kind) -> str:
+    """What the paths of the lists of a kind look like."""
+    above = object_template(ALL_KINDS[kind.parent]) if kind.parent else ""
+    return f"{above}/{kind.plural}"
+
+
+def object_template(kind: Kind) -> str:
+    """What the paths of the objects of a kind look like."""
+    return f"{list_template(kind)}/{{{kind.name}_id}}"
 
 
 def parse_stored(path: str) -> ObjectPath | ListPath | None:

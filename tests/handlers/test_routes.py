@@ -3,7 +3,15 @@ from typing import Any
 import pytest
 
 from handlers.plans import Plan
-from handlers.routes import Place, Route, Routes, parse_stored
+from handlers.routes import (
+    Place,
+    Route,
+    Routes,
+    list_template,
+    object_template,
+    parse_stored,
+)
+from server.core.paths import ALL_KINDS
 
 
 def plan(*_: Any) -> Plan:
@@ -55,3 +63,21 @@ def test_place_has_the_object_that_the_path_begins_with() -> None:
     path = parse_stored("/buckets/b")
     assert Place({}, path).object is path
     assert parse_stored("/nowhere") is None
+
+
+def test_templates_of_a_kind_name_all_that_its_paths_have() -> None:
+    assert list_template(ALL_KINDS["bucket"]) == "/buckets"
+    assert object_template(ALL_KINDS["record"]) == RECORD
+    assert object_template(ALL_KINDS["api_key"]) == "/api-keys/{api_key_id}"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/files/a", "a"), ("/files/a/b/c.txt", "a/b/c.txt"), ("/files/", None), ("/files", None)],
+)
+def test_last_name_of_a_route_may_stand_for_all_that_is_left(
+    path: str, expected: str | None
+) -> None:
+    route = Route("/files/{path}", ("GET",), plan, has_rest=True)
+    found = Routes([route]).find(path)
+    assert (found[1]["path"] if found else None) == expected
