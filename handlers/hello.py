@@ -65,6 +65,8 @@ class HelloEndpoint:
         user: dict[str, Any] = {"id": actor.user_id, "principals": sorted(principals)}
         if self._defaults is not None:
             user["bucket"] = self._defaults.bucket_of(actor)
+        if actor.profile is not None:
+            user["profile"] = actor.profile
         return self._answer(self._view(request) | {"user": user})
 
     def _view(self, request: ApiRequest) -> dict[str, Any]:

@@ -20,7 +20,8 @@ async def find_rows(snapshot: Snapshot, rules: Rules, actor: Actor) -> list[dict
     """
     reader = Reader(snapshot, rules)
     principals = await reader.principals(actor)
-    named = await snapshot.named(principals)
+    # Who the users are is no business of theirs: accounts and API keys are not shared.
+    named = [one for one in await snapshot.named(principals) if one.path.kind.is_shared]
     uris = {step.uri for stored in named for step in stored.path.chain}
     living = await reader.ask(uris, lambda judge: _living(judge, named))
     rows = [_row(stored, principals) for stored in living]

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from server.core.errors import Unavailable
 from server.core.permissions import Rules
+from server.storage.base import Change
 from server.storage.memory import MemoryStorage
+from server.storage.memory_log import MemoryFeed
 from tests.conftest import ExpectedLogs
 from tests.handlers.conftest import ALICE, Fetch, Start
+from tests.server.storage.scenes import RULES
 
 pytestmark = pytest.mark.gen_test
 
@@ -40,8 +44,47 @@ async def test_heartbeat_of_a_database_that_hangs_is_503_in_time(start: Start) -
     fetch = await start(storage=storage, heartbeat_timeout_seconds=0.01)
     answer = await asyncio.wait_for(fetch("GET /__heartbeat__", user=None), 5)
     assert answer.status == 503
-    assert answer.json == {"storage": False, "permission": False, "cache": False}
+    others = dict(answer.json)
+    assert others.pop("live")
+    assert others == {"storage": False, "permission": False, "cache": False}
     assert storage.cancelled
+
+
+class Deaf(MemoryStorage):
+    """Its feed can be read only once it ``hears``."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self.hears = asyncio.Event()
+        self.failed = asyncio.Event()
+
+    async def feed(self) -> MemoryFeed:
+        feed = await super().feed()
+        read = feed.read
+
+        async def fail() -> list[Change]:
+            if self.hears.is_set():
+                return await read()
+            self.failed.set()
+            raise Unavailable("away", 3)
+
+        feed.read = fail  # type: ignore[method-assign]
+        return feed
+
+
+async def test_heartbeat_tells_whether_changes_are_read(start: Start) -> None:
+    storage = Deaf(RULES)
+    fetch = await start(storage=storage)
+    await storage.failed.wait()
+    answer = await fetch("GET /__heartbeat__", user=None)
+    assert answer.status == 503
+    assert answer.json == {"storage": True, "permission": True, "cache": True, "live": False}
+    storage.hears.set()
+    async with asyncio.timeout(20):
+        while (answer := await fetch("GET /__heartbeat__", user=None)).status == 503:
+            # Each change that is told is one that was read.
+            await fetch("PUT /buckets/b")
+    assert answer.json["live"] is True
 
 
 async def test_hanging_heartbeat_delays_nobody(start: Start) -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from server.core.permissions import ANONYMOUS, Actor, Rules
 from server.service.shares import FIELDS, find_rows
+from server.storage.memory import MemoryStorage
 from tests.server.storage.scenes import ALICE, BOB, RULES, Scene, delete, put
 
 pytestmark = pytest.mark.gen_test(timeout=30)
@@ -64,3 +65,13 @@ async def test_row_names_every_step_of_its_path(scene: Scene) -> None:
         "collection_id": "c",
         "record_id": "r",
     }
+
+
+async def test_accounts_and_api_keys_have_no_row(scene: Scene) -> None:
+    everywhere = Rules({"account:create": frozenset({ALICE.user_id})})
+    storage = MemoryStorage(everywhere)
+    own = Scene(storage, scene.log)
+    await own.do(put("/accounts/alice", acl={"write": [ALICE.user_id]}))
+    async with storage.snapshot() as snapshot:
+        assert [one.uri for one in await snapshot.named([ALICE.user_id])] == ["/accounts/alice"]
+        assert await find_rows(snapshot, everywhere, ALICE) == []
