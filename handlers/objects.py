@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from handlers.merges import plan_merge, wants_merge
 from handlers.messages import (
     ApiRequest,
     ApiResponse,
@@ -26,19 +27,27 @@ from server.core.commands import (
     Replace,
     Target,
 )
-from server.core.contents import NO_ID, check_date, check_new_id, check_same_id, parse_content
+from server.core.contents import (
+    NO_ID,
+    Content,
+    check_date,
+    check_new_id,
+    check_same_id,
+    parse_content,
+)
 from server.core.errors import MethodNotAllowed, invalid
 from server.core.json_text import dump_json
 from server.core.objects import Listed, StoredObject
 from server.core.patches import PATCH_TYPES, Behavior, parse_behavior, parse_patch, shape_answer
-from server.core.paths import KINDS, ListPath, ObjectPath, invalid_id
+from server.core.paths import KINDS, Kind, ListPath, ObjectPath, invalid_id
 from server.core.permissions import GRANTABLE, Rules
 from server.core.positions import spell_full_cursor, timestamp_of
 from server.core.preconditions import NONE, check_read, not_modified
 from server.core.projections import project
-from server.core.queries import ListQuery, parse_fields, parse_query
+from server.core.queries import ListQuery, parse_at, parse_fields, parse_query
 from server.service.lists import ListAnswer, Lists, Removal
 from server.service.pages import ListRequest
+from server.service.past import read_past_object
 from server.storage.base import Snapshot
 from server.storage.reader import Reader
 
@@ -97,18 +106,23 @@ class ObjectEndpoint:
         request.check_acceptable()
         if not path.valid:
             raise invalid_id()
+        _check_at(request, path.kind)
         target = Target(request.actor, path, request.precondition())
         plan = method(request, target)
         return plan if before is None else replace(plan, before=before)
 
     def _get(self, request: ApiRequest, target: Target) -> Plan:
-        fields = parse_fields(request.arguments)
+        fields, at = parse_fields(request.arguments), parse_at(request.arguments)
         path, rules = target.path, self._options.rules
 
         async def read(snapshot: Snapshot) -> ApiResponse:
             reader = Reader(snapshot, rules)
-            uris = [step.uri for step in path.chain]
-            reading = await reader.ask(uris, lambda judge: judge.read_object(target.actor, path))
+            if at is None:
+                uris = [step.uri for step in path.chain]
+                ask = reader.ask(uris, lambda judge: judge.read_object(target.actor, path))
+                reading = await ask
+            else:
+                reading = await read_past_object(reader, target.actor, path, at)
             stored = reading.object
             check_read(target.precondition, stored.last_modified)
             if not_modified(target.precondition, stored.last_modified):
@@ -129,7 +143,7 @@ class ObjectEndpoint:
         request.content_type()
         content = parse_content(target.path.kind.name, request.json())
         check_same_id(content.id, target.path.id)
-        part = Replace(target, replace(content, secret=request.secret))
+        part = Replace(target, _with_secret(content, request))
         return Plan(part=part, answer=_written, size=len(request.body))
 
     def _patch(self, request: ApiRequest, target: Target) -> Plan:
@@ -137,13 +151,35 @@ class ObjectEndpoint:
         behavior = parse_behavior(request.headers.get("Response-Behavior"))
         patch = parse_patch(content_type, request.json(), GRANTABLE[target.path.kind.name])
         part = Change(target, patch, request.secret)
-        return Plan(
-            part=part, answer=lambda outcome: _patched(outcome, behavior), size=len(request.body)
-        )
+
+        def answer(outcome: Outcome) -> ApiResponse:
+            return _patched(outcome, behavior)
+
+        if wants_merge(request, target):
+            return plan_merge(self._options.rules, part, answer, len(request.body))
+        return Plan(part=part, answer=answer, size=len(request.body))
 
     def _delete(self, request: ApiRequest, target: Target) -> Plan:
         part = Remove(target, parse_deletion_date(request))
         return Plan(part=part, answer=_removed)
+
+
+def _check_at(request: ApiRequest, kind: Kind) -> None:
+    """Check that only what has a past is asked for it, and nothing is written there.
+
+    Raises:
+        InvalidParameters: If it is otherwise.
+    """
+    if not any(name.strip() == "_at" for name, _ in request.arguments):
+        return
+    if request.method not in ("GET", "HEAD"):
+        raise invalid("querystring", "_at", "The past can only be read")
+    if not kind.is_shared:
+        raise invalid("querystring", "_at", f"The past of an {kind.name} cannot be read")
+
+
+def _with_secret(content: Content, request: ApiRequest) -> Content:
+    return content if request.secret is None else replace(content, secret=request.secret)
 
 
 def _shown(stored: StoredObject, fields: tuple[str, ...] | None, *, writable: bool) -> ApiResponse:
@@ -211,6 +247,7 @@ class ListEndpoint:
         request.check_acceptable()
         if not path.valid:
             raise invalid_id()
+        _check_at(request, path.kind)
         plan = method(request, path, before)
         return plan if before is None else replace(plan, before=before)
 
@@ -235,7 +272,7 @@ class ListEndpoint:
             answer = await self._lists.read(snapshot, wanted)
             if not answer.modified:
                 return not_modified_response(answer.timestamp)
-            response = _listed(request, wanted, answer)
+            response = show_list(request, wanted, answer)
             seconds = self._cache_seconds(request, path, answer)
             return response if seconds is None else cached(response, seconds)
 
@@ -251,7 +288,7 @@ class ListEndpoint:
         new_id = self._options.new_ids[kind] if content.id is NO_ID else None
         object_id = new_id() if new_id else check_new_id(content.id, kind)
         target = Target(request.actor, path.object(object_id), request.precondition())
-        part = Create(target, replace(content, secret=request.secret), new_id)
+        part = Create(target, _with_secret(content, request), new_id)
         return Plan(part=part, answer=_written, size=len(request.body))
 
     def _delete(self, request: ApiRequest, path: ListPath, before: Ensure | None) -> Plan:
@@ -271,7 +308,8 @@ class ListEndpoint:
         )
 
 
-def _listed(request: ApiRequest, wanted: ListRequest, answer: ListAnswer) -> ApiResponse:
+def show_list(request: ApiRequest, wanted: ListRequest, answer: ListAnswer) -> ApiResponse:
+    """The answer to a read of a list; a client that has it already is answered otherwise."""
     headers = stamp_headers(answer.timestamp)
     if answer.position is not None:
         headers["Cursor"] = spell_full_cursor(answer.position)

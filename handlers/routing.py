@@ -4,10 +4,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from handlers.feeds import FeedEndpoint
-from handlers.messages import ApiRequest, ApiResponse
+from handlers.messages import ApiRequest, ApiResponse, Intake
 from handlers.objects import LIST_METHODS, OBJECT_METHODS, ListEndpoint, ObjectEndpoint
 from handlers.plans import Plan, Planner
-from handlers.routes import Place, Route, Routes, parse_stored
+from handlers.routes import (
+    Place,
+    Route,
+    Routes,
+    list_template,
+    object_template,
+    parse_stored,
+)
 from handlers.streams import READ_METHODS, StreamEndpoint, wants_stream
 from handlers.waits import Waits
 from notifier.topics import is_feed
@@ -19,7 +26,7 @@ from server.core.errors import (
     MethodNotAllowed,
     SyncError,
 )
-from server.core.paths import FEED, KINDS, ListPath, ObjectPath, parse_path
+from server.core.paths import ALL_KINDS, FEED, KINDS, ListPath, ObjectPath, parse_path
 from server.core.permissions import Actor, Rules
 from server.service.default_bucket import DefaultBuckets, is_alias, what_to_make
 from server.storage.reader import Reader
@@ -53,6 +60,9 @@ class Prepared:
     finish: Callable[[ApiResponse], ApiResponse] | None = None
 
 
+FEED_TEMPLATE = f"/buckets/{{bucket_id}}/{FEED}"
+"""What the paths of feeds look like."""
+
 Prepare = Callable[[ApiRequest, ObjectPath | ListPath], Awaitable[Prepared]]
 """Does what a kind asks for before its requests are planned; raises what refuses them."""
 
@@ -85,6 +95,7 @@ class Api:
     Attributes:
         planner: carries out what they come to.
         routes: the endpoints that are neither of objects nor of lists.
+        kinds: of objects that are served.
     """
 
     def __init__(self, planner: Planner, rules: Rules, offers: Offers) -> None:
@@ -98,6 +109,7 @@ class Api:
         self.planner = planner
         self.routes = offers.routes
         self._rules = rules
+        self.kinds = tuple(ALL_KINDS[name] for name in offers.kinds)
         self._offers = offers
         self._live: LiveEndpoints | None = None
 
@@ -140,6 +152,18 @@ class Api:
             raise EndpointMissing
         return found[0].methods
 
+    def template(self, path: str) -> str | None:
+        """The template of the endpoint of a path; None if there is none."""
+        if is_feed(path):
+            return FEED_TEMPLATE
+        stored = self._parse(path)
+        if isinstance(stored, ObjectPath):
+            return object_template(stored.kind)
+        if stored is not None:
+            return list_template(stored.kind)
+        found = self.routes.find(path)
+        return found[0].template if found else None
+
     def _parse(self, path: str) -> ObjectPath | ListPath | None:
         """The object or list of a path, if it is of a kind that is served."""
         found = parse_stored(path)
@@ -170,13 +194,36 @@ class Api:
         path, before = self._find(request, own)
         return route, Place(names, path, before)
 
-    def _plan_route(self, request: ApiRequest, route: Route, place: Place) -> Plan:
+    async def intake(self, request: ApiRequest) -> Intake | None:
+        """What takes in the body of a form as it comes; None where it is read as a whole.
+
+        Args:
+            request: without its body.
+
+        Raises:
+            SyncError: If the request is refused whatever its body is.
+        """
+        found = self.routes.find(request.path)
+        if found is None or found[0].takes is None:
+            return None
+        try:
+            route, place = self._place(request, *found)
+            self._check_route(request, route, place)
+            assert route.takes is not None
+            return await route.takes(request, place)
+        except InvalidParameters as error:
+            raise await self._consider(request, error) from None
+
+    def _check_route(self, request: ApiRequest, route: Route, place: Place) -> None:
         if self._offers.readonly and not request.is_read:
             raise MethodNotAllowed("GET, HEAD, OPTIONS")
         if request.method not in route.methods or request.method == "OPTIONS":
             raise MethodNotAllowed(", ".join(route.methods))
         if not route.is_open:
             _check_scopes(request, place.path.uri if place.path else request.path)
+
+    def _plan_route(self, request: ApiRequest, route: Route, place: Place) -> Plan:
+        self._check_route(request, route, place)
         if self._offers.readonly and place.before is not None:
             place = replace(place, before=None)
         plan = route.plan(request, place)
@@ -302,8 +349,14 @@ def _finishing(plan: Plan, prepared: Prepared) -> Plan:
     finish = prepared.finish
     if finish is None:
         return plan
-    answer, read, alone = plan.answer, plan.read, plan.alone
-    assert read is None, "nothing that is read has to be finished"
-    assert alone is None, "nor what is no one write"
+    answer, alone = plan.answer, plan.alone
+    assert plan.read is None, "nothing that is read has to be finished"
     assert answer is not None
-    return replace(plan, answer=lambda verdict: finish(answer(verdict)))
+    finished = replace(plan, answer=lambda verdict: finish(answer(verdict)))
+    if alone is None:
+        return finished
+
+    async def run() -> ApiResponse:
+        return finish(await alone())
+
+    return replace(finished, alone=run)

@@ -162,8 +162,12 @@ def _parse_wish(request: ApiRequest, path: str, make_plan: MakePlan, seconds: in
     query = parse_query(request.arguments)
     known = request.precondition().none_match
     since = query.since if query.cursor is None else timestamp_of(query.cursor)
-    if query.token is not None or (since is None and (known is None or known < 0)):
-        # The page of a walk, or somebody who has nothing yet.
+    if (
+        query.at is not None
+        or query.token is not None
+        or (since is None and (known is None or known < 0))
+    ):
+        # The past, the page of a walk, or somebody who has nothing yet.
         return None
     filters = [] if since is None else _filters(request)
     topic = parse_topic(path, filters)

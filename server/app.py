@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from handlers.base import ApiHandler, HttpOptions
 from handlers.batch import METHODS as BATCH_METHODS
@@ -34,9 +34,11 @@ from server.auth.policies import Authentication
 from server.config import Settings, StartupError
 from server.core.errors import Unavailable
 from server.core.paths import ALL_KINDS, KINDS
-from server.core.permissions import Rules
+from server.core.permissions import AUTHENTICATED, Rules
+from server.core.schemas import Schemas
 from server.core.targets import PREFIX
 from server.features.base import Context, Feature
+from server.features.quotas import make_quotas
 from server.features.table import make_features
 from server.service.default_bucket import DefaultBuckets
 from server.service.lists import Lists
@@ -146,7 +148,12 @@ def _listen(settings: Settings) -> list[socket.socket]:
 
 def make_rules(settings: Settings) -> Rules:
     """What the settings say about permissions."""
-    return Rules(settings.principals, settings.explicit_permissions)
+    grants = dict(settings.principals)
+    if "api_keys" in settings.includes:
+        grants["api_key:create"] = frozenset({AUTHENTICATED})
+    quotas = make_quotas(settings.quotas) if "quotas" in settings.includes else None
+    schemas = Schemas() if settings.experimental_collection_schema_validation else None
+    return Rules(grants, settings.explicit_permissions, quotas, schemas)
 
 
 async def open_storage(settings: Settings) -> Storage:
@@ -171,17 +178,39 @@ async def make_app(settings: Settings, storage: Storage) -> Parts:
     context = await _make_context(settings, storage)
     features = await make_features(context)
     auth = _make_authentication(settings, features)
-    api = _make_api(context, features, auth)
+    checks = {name: check for feature in features for name, check in feature.checks.items()}
+    api = _make_api(context, features, auth, checks)
     http = _http_options(settings)
     watchers = [one for feature in features for one in feature.watchers]
     options = _live_options(settings)
     live = Live(storage, context.rules, options, auth.identify, api.resolve, watchers)
+    # What is live has to know the API, which has to know what is checked.
+    checks["live"] = live.check
     api.go_live(_live_endpoints(settings, live, api.planner))
     rest = {"api": api, "auth": auth, "options": http}
     socket = {"live": live, "planner": api.planner, "options": http, "challenges": auth.challenges}
     routes = [(f"{PREFIX}/live", LiveHandler, socket), (".*", ApiHandler, rest)]
-    app = Application(routes, log_function=log_request, websocket_max_message_size=SOCKET_MAX_BYTES)
+    for feature in features:
+        for join in feature.joins:
+            join(api, live)
+    log = _make_log([one for feature in features for one in feature.observers])
+    app = Application(routes, log_function=log, websocket_max_message_size=SOCKET_MAX_BYTES)
     return Parts(app, live, [task for feature in features for task in feature.tasks])
+
+
+def _make_log(
+    observers: Sequence[Callable[[RequestHandler], None]],
+) -> Callable[[RequestHandler], None]:
+    """What is told of every answer; a server that nobody observes pays nothing for it."""
+    if not observers:
+        return log_request
+
+    def log(handler: RequestHandler) -> None:
+        log_request(handler)
+        for observe in observers:
+            observe(handler)
+
+    return log
 
 
 async def _make_context(settings: Settings, storage: Storage) -> Context:
@@ -247,7 +276,12 @@ def _live_options(settings: Settings) -> LiveOptions:
     )
 
 
-def _make_api(context: Context, features: Sequence[Feature], auth: Authentication) -> Api:
+def _make_api(
+    context: Context,
+    features: Sequence[Feature],
+    auth: Authentication,
+    checks: Mapping[str, Callable[[], Awaitable[bool]]],
+) -> Api:
     settings, rules, planner = context.settings, context.rules, context.planner
     options = ObjectOptions(
         rules,
@@ -273,7 +307,6 @@ def _make_api(context: Context, features: Sequence[Feature], auth: Authenticatio
     api = Api(planner, rules, offers)
     batch = BatchEndpoint(planner, api.plan, auth.identify, settings.batch_max_requests)
     hello = HelloEndpoint(_hello_options(settings, features), rules, context.defaults)
-    checks = {name: check for feature in features for name, check in feature.checks.items()}
     heartbeat = HeartbeatEndpoint(context.storage, checks, settings.heartbeat_timeout_seconds)
     for path, methods, plan, about, tag in (
         ("/", READ_METHODS, hello.plan, {"GET": "Tell what this server is and can"}, "Hello"),

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import importlib.util
-import logging
 import os
 import signal
 import sys
@@ -13,15 +12,18 @@ from pathlib import Path
 
 import click
 
-from handlers.summaries import JsonFormatter
 from server.app import open_server
 from server.config import Settings, StartupError, load_settings
+from server.creating import create_user
+from server.exporting import export_command
+from server.importing import import_command
+from server.logs import set_up_log
+from server.purging import purge_command
 from server.reloading import run_reloading
 from server.storage.base import StorageError
 from server.storage.mongo.embedded import EmbeddedError, EmbeddedMongo, start_mongod
 from server.tail import tail
-
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+from server.webhooks.command import webhooks
 
 
 def main() -> None:
@@ -39,6 +41,11 @@ def commands() -> None:
 
 
 commands.add_command(tail)
+commands.add_command(create_user)
+commands.add_command(import_command)
+commands.add_command(export_command)
+commands.add_command(purge_command)
+commands.add_command(webhooks)
 
 
 @commands.command()
@@ -66,16 +73,9 @@ def serve(ini: Path | None, *, reload: bool, **options: str | int | Path | None)
     if reload:
         sys.exit(run_reloading([word for word in sys.argv[1:] if word != "--reload"]))
     settings = load_settings(os.environ, ini, warn=_warn, **options)
-    _set_up_log(settings.log_format)
+    set_up_log(settings.log_format)
     with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
         runner.run(_serve(settings))
-
-
-def _set_up_log(log_format: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter(_LOG_FORMAT)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else text)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _warn(line: str) -> None:
@@ -124,12 +124,20 @@ async def _serve_until_cancelled(settings: Settings) -> None:
             mongo = await start_mongod(settings.data_dir, binary=settings.mongod_path)
             stack.push_async_callback(mongo.stop)
             settings = dataclasses.replace(settings, mongodb_uri=mongo.uri)
+        if mongo or settings.storage_backend == "memory":
+            settings = _serve_webhooks(settings)
         server = await open_server(settings)
         stack.push_async_callback(server.stop)
         if mongo:
             mongo.folder.announce(server.url)
         _greet(settings, server.url, mongo)
         await _wait_for_ever(mongo)
+
+
+def _serve_webhooks(settings: Settings) -> Settings:
+    """The settings of a server whose database no other process can reach."""
+    webhooks = dataclasses.replace(settings.webhooks, in_server=True)
+    return dataclasses.replace(settings, webhooks=webhooks)
 
 
 def _greet(settings: Settings, url: str, mongo: EmbeddedMongo | None) -> None:

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from server import settings_values as values
+from server.settings_accounts import AccountSettings, MailSettings
+from server.settings_attachments import AttachmentSettings
+from server.settings_discovery import DiscoverySettings
+from server.settings_history import HistorySettings
+from server.settings_metrics import MetricsSettings
+from server.settings_quotas import QuotaSettings
 from server.settings_values import about
 from server.settings_webhooks import WebhookSettings
 
@@ -300,12 +306,35 @@ class Settings:
         ),
     )
 
+    # Who has an account.
+    accounts: AccountSettings = field(
+        default_factory=AccountSettings, metadata={"group": AccountSettings}
+    )
+    quotas: QuotaSettings = field(default_factory=QuotaSettings, metadata={"group": QuotaSettings})
+    mail: MailSettings = field(default_factory=MailSettings, metadata={"group": MailSettings})
+    discovery: DiscoverySettings = field(
+        default_factory=DiscoverySettings, metadata={"group": DiscoverySettings}
+    )
+
+    # What was done, and for how long that is known.
+    history: HistorySettings = field(
+        default_factory=HistorySettings, metadata={"group": HistorySettings}
+    )
+
+    # Files of records.
+    attachments: AttachmentSettings = field(
+        default_factory=AttachmentSettings, metadata={"group": AttachmentSettings}
+    )
+
     # Who is told.
     webhooks: WebhookSettings = field(
         default_factory=WebhookSettings, metadata={"group": WebhookSettings}
     )
 
     # Operation.
+    metrics: MetricsSettings = field(
+        default_factory=MetricsSettings, metadata={"group": MetricsSettings}
+    )
     backoff: int | None = field(
         default=None,
         metadata=about("Seconds that clients are asked to wait between requests.", _seconds),

@@ -45,6 +45,7 @@ PRINCIPALS = {
         ("record", ("create", "read", "write")),
         ("account", ("create", "read", "write")),
         ("permissions", ("read",)),
+        ("history", ("read", "write")),
         ("user-data", ("delete",)),
     )
     for permission in permissions
@@ -66,7 +67,7 @@ _BACKEND = (
 _IGNORED = re.compile(
     rf"(cache|permission)_({_BACKEND})|storage_(?!backend|max_fetch)({_BACKEND})"
     r"|(sentry|statsd|newrelic|prometheus|profiler|account|history|event_listeners|attachment"
-    r"|signer|changes|emailer|quotas|megaphone|slack|fxa|mail|mailer)_.+"
+    r"|signer|changes|emailer|megaphone|slack|fxa|mail|mailer)_.+"
     r"|multiauth_(policy_.+|groupfinder|authorization_policy)"
     r"|metrics_matchdict_fields|transaction_per_request|tm_annotate_user|json_renderer"
     r"|initialization_sequence|http_api_version|settings_prefix|admin_assets_path"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,32 @@ _SETTINGS = {
     "live_heartbeat_seconds": 3600,
 }
 
-STEPS = {name: read_steps((DOCS / f"{name}.md").read_text()) for name in ("tutorial", "live")}
+_MORE_SETTINGS: dict[str, dict[str, Any]] = {
+    "how-to/schemas": {"experimental_collection_schema_validation": True},
+    "how-to/quotas": {"includes": "quotas", "quotas.collection_guest_book_max_items": 2},
+    "how-to/history": {"includes": "history"},
+    "how-to/attachments": {"includes": "attachments"},
+    "how-to/api-keys": {"includes": "api_keys default_bucket"},
+    "how-to/accounts": {
+        "includes": "accounts",
+        "multiauth.policies": "account",
+        "account_create_principals": "system.Everyone",
+        "account_password_rounds": 4,
+    },
+}
+
+PAGES = (
+    "tutorial",
+    "live",
+    "how-to/revisions",
+    "how-to/accounts",
+    "how-to/api-keys",
+    "how-to/history",
+    "how-to/schemas",
+    "how-to/quotas",
+    "how-to/attachments",
+)
+STEPS = {name: read_steps((DOCS / f"{name}.md").read_text()) for name in PAGES}
 Outputs = dict[Step, tuple[str, bool]]
 
 
@@ -44,10 +70,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outputs
     @cache
     def read(name: str) -> Outputs:
         find_node()
-        folder = tmp_path_factory.mktemp(name)
+        folder = tmp_path_factory.mktemp(name.replace("/", "-"))
         (folder / "node_modules").symlink_to(FOLDER / "node_modules")
         (folder / "static").symlink_to(ROOT / "static")
-        server = ThreadServer(_SETTINGS, {})
+        server = ThreadServer({**_SETTINGS, **_MORE_SETTINGS.get(name, {})}, {})
         reader = Reader(server.url, folder)
         try:
             return {step: reader.do(step) for step in STEPS[name]}
@@ -72,7 +98,17 @@ def test_step_of_a_page_prints_what_the_page_shows(
 
 @pytest.mark.parametrize(
     ("name", "languages"),
-    [("tutorial", {"sh", "python", "js"}), ("live", {"sh", "python", "js", "html", "text"})],
+    [
+        ("tutorial", {"sh", "python", "js"}),
+        ("live", {"sh", "python", "js", "html", "text"}),
+        ("how-to/revisions", {"sh"}),
+        ("how-to/schemas", {"sh"}),
+        ("how-to/quotas", {"sh"}),
+        ("how-to/history", {"sh"}),
+        ("how-to/attachments", {"sh"}),
+        ("how-to/accounts", {"sh"}),
+        ("how-to/api-keys", {"sh"}),
+    ],
 )
 def test_page_has_steps_in_each_of_its_languages(name: str, languages: set[str]) -> None:
     assert {step.language for step in STEPS[name]} == languages
@@ -83,7 +119,7 @@ def vocabulary() -> list[str]:
     return [
         *(f"/{kind.plural}" for kind in KINDS.values()),
         *(f"{operator}_" for operator in Operator if operator is not Operator.EQ),
-        *(f"`{name}" for name in (*DATE_OPERATORS, "_sort", "_limit", "_token", "_fields")),
+        *(f"`{name}" for name in (*DATE_OPERATORS, "_at", "_sort", "_limit", "_token", "_fields")),
         *(f"`{content_type}`" for content_type in PATCH_TYPES),
         *(f"`{behavior.value}`" for behavior in Behavior),
         *sorted({f"`{permission}`" for names in GRANTABLE.values() for permission in names}),

@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tornado.web import RequestHandler
+
 from handlers.plans import Planner
 from handlers.routes import Route
-from handlers.routing import Prepare
+from handlers.routing import Api, Prepare
+from notifier.live import Live
 from notifier.pump import Watcher
 from server.auth.base import Authenticator
 from server.config import Settings
@@ -56,6 +59,8 @@ class Feature:
         watchers: what is told of every change.
         checks: parts of the heartbeat, by name.
         tasks: what runs as long as the server does; is cancelled in the end.
+        joins: are called once, when all is made, before the first request.
+        observers: are told of every request that was answered.
     """
 
     routes: Sequence[Route] = ()
@@ -65,6 +70,8 @@ class Feature:
     watchers: Sequence[Watcher] = ()
     checks: Mapping[str, Callable[[], Awaitable[bool]]] = field(default_factory=dict)
     tasks: Sequence[Callable[[], Awaitable[None]]] = ()
+    joins: Sequence[Callable[[Api, Live], None]] = ()
+    observers: Sequence[Callable[[RequestHandler], None]] = ()
 
 
 MakeFeature = Callable[[Context], Awaitable[Feature | None]]

@@ -144,3 +144,12 @@ def test_http_client_of_kinto_js_pages_filters_shares_and_meets_preconditions(
     assert seen["refused"]["data"]["errno"] == seen["removed"]["data"]["errno"] == 121
     assert seen["seen"] == seen["total"] == 12
     assert (seen["deleted"], seen["left"]) == (6, 6)
+
+
+def test_collection_as_it_was_is_read_in_one_request(serve: Serve, play: Play) -> None:
+    seen = play(serve(includes="history", paginate_by=2), "snapshots")
+    assert seen["then"] == [["c", "first c"], ["b", "first b"], ["a", "first a"]]
+    assert (seen["total"], seen["stamp"], seen["before"]) == (3, True, [])
+    assert seen["later"] == [["d", "first d"], ["a", "second a"], ["c", "first c"]]
+    assert seen["deleted"] == "first b"
+    assert seen["asked"] == []

@@ -241,3 +241,167 @@ async def test_pollers_are_told_what_was_unshared_unless_it_is_switched_off(star
         since = first.headers["ETag"].replace('"', "%22")
         answer = await fetch(f"GET {RECORDS}?_since={since}", user=BOB)
         assert [one["id"] for one in answer.data if one.get("deleted")] == told
+
+
+async def turn(fetch: Fetch) -> tuple[str, Any]:
+    """A record that was changed since, one that was deleted, and one that was made; the cursor."""
+    await fill(fetch)
+    await fetch(f"PUT {RECORDS}/gone", {"data": {"d": 4}})
+    then = await fetch(f"GET {RECORDS}")
+    await fetch(f"PUT {RECORDS}/r", {"data": {"d": 5}})
+    await fetch(f"DELETE {RECORDS}/gone")
+    await fetch(f"PUT {RECORDS}/new", {"data": {"d": 6}})
+    return then.headers["Cursor"], then
+
+
+@pytest.mark.gen_test
+async def test_list_is_shown_as_it_was_with_the_headers_of_then(fetch: Fetch) -> None:
+    cursor, then = await turn(fetch)
+    answer = await fetch(f"GET {RECORDS}?_at={cursor}")
+    assert answer.data == then.data
+    for name in ("ETag", "Last-Modified", "Cursor"):
+        assert answer.headers[name] == then.headers[name]
+    head = await fetch(f"HEAD {RECORDS}?_at={cursor}&min_d=4")
+    assert (head.headers["Total-Objects"], head.body) == ("1", b"")
+    assert (await fetch(f"HEAD {RECORDS}?_at={cursor}")).headers["Total-Objects"] == "2"
+    known = {"If-None-Match": then.headers["ETag"]}
+    assert (await fetch(f"GET {RECORDS}?_at={cursor}", headers=known)).status == 304
+    waiting = {**known, "Prefer": "wait=25"}
+    assert (await fetch(f"GET {RECORDS}?_at={cursor}", headers=waiting)).status == 304
+
+
+@pytest.mark.gen_test
+async def test_walk_through_a_list_of_the_past_keeps_to_its_state(fetch: Fetch) -> None:
+    cursor, then = await turn(fetch)
+    first = await fetch(f"GET {RECORDS}?_limit=1&_sort=d&_at={cursor}&_fields=d")
+    await fetch(f"PUT {RECORDS}/gone", {"data": {"d": 7}})
+    second = await fetch(f"GET {first.headers['Next-Page'].partition('/v1')[2]}")
+    assert [one["d"] for one in first.data + second.data] == [3, 4]
+    assert second.headers["ETag"] == first.headers["ETag"] == then.headers["ETag"]
+    assert "Next-Page" not in second.headers
+
+
+@pytest.mark.gen_test
+async def test_object_is_shown_as_it_was_also_if_it_is_gone(fetch: Fetch) -> None:
+    cursor, _ = await turn(fetch)
+    answer = await fetch(f"GET {RECORDS}/gone?_at={cursor}")
+    assert (answer.data["d"], answer.json["permissions"]) == (4, {})
+    answer = await fetch(f"GET {RECORDS}/r?_at={cursor}&_fields=a.b")
+    assert answer.data["a"] == {"b": 1}
+    assert answer.headers["ETag"] == f'"{answer.data["last_modified"]}"'
+    known = {"If-None-Match": answer.headers["ETag"]}
+    assert (await fetch(f"GET {RECORDS}/r?_at={cursor}", headers=known)).status == 304
+    missing = await fetch(f"GET {RECORDS}/new?_at={cursor}")
+    assert (missing.status, missing.json["errno"]) == (404, 110)
+    assert (await fetch(f"HEAD {RECORDS}/r?_at={cursor}")).body == b""
+
+
+@pytest.mark.gen_test
+async def test_object_of_the_past_has_the_permissions_of_then_for_who_may_write_it(
+    fetch: Fetch,
+) -> None:
+    cursor, _ = await turn(fetch)
+    await fetch(f"PATCH {RECORDS}/r", EVERYBODY)
+    answer = await fetch(f"GET {RECORDS}/r?_at={cursor}")
+    assert set(answer.json["permissions"]) == {"write"}
+    assert (await fetch(f"GET {RECORDS}/r?_at={cursor}", user=BOB)).json["permissions"] == {}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", [RECORDS, f"{RECORDS}/r"])
+@pytest.mark.parametrize(
+    "query", ["_at=", "_at=x", "_at=1-", "_at=1&_at=2", "_at=1&_since=1", "_at=1&_wait=5"]
+)
+async def test_state_that_cannot_be_understood_is_400(fetch: Fetch, path: str, query: str) -> None:
+    await fill(fetch)
+    answer = await fetch(f"GET {path}?{query}")
+    assert (answer.status, answer.json["errno"]) == (400, 107)
+    private = path.replace("/b/", "/none/")
+    assert (await fetch(f"GET {private}?{query}")).status == 403
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", [RECORDS, f"{RECORDS}/r"])
+async def test_state_that_is_not_known_is_410(fetch: Fetch, path: str) -> None:
+    cursor, _ = await turn(fetch)
+    ahead = await fetch(f"GET {path}?_at=4000000000000")
+    assert (ahead.status, ahead.json["details"]["reason"]) == (410, "ahead")
+    await fetch("DELETE /buckets/b")
+    await fill(fetch)
+    floor = await fetch(f"GET {path}?_at={cursor}")
+    assert (floor.status, floor.json["errno"]) == (410, 118)
+    assert floor.json["details"]["reason"] == "floor"
+
+
+@pytest.mark.gen_test
+async def test_nothing_is_written_to_the_past_or_streamed_from_it(fetch: Fetch) -> None:
+    cursor, _ = await turn(fetch)
+    for target in (
+        f"PUT {RECORDS}/r",
+        f"PATCH {RECORDS}/r",
+        f"DELETE {RECORDS}/r",
+        f"POST {RECORDS}",
+        f"DELETE {RECORDS}",
+    ):
+        body = None if target.startswith("DELETE") else {"data": {"d": 0}}
+        assert (await fetch(f"{target}?_at={cursor}", body)).status == 400
+    assert len((await fetch(f"GET {RECORDS}")).data) == 2
+    events = {"Accept": "text/event-stream"}
+    for path in (RECORDS, f"{RECORDS}/r"):
+        assert (await fetch(f"GET {path}?_at={cursor}", headers=events)).status == 400
+    for path in ("/permissions", "/buckets/b/changes"):
+        assert (await fetch(f"GET {path}?_at={cursor}")).status == 400
+
+
+@pytest.mark.gen_test
+async def test_past_can_be_read_in_a_batch(fetch: Fetch) -> None:
+    cursor, then = await turn(fetch)
+    requests = [
+        {"path": f"{RECORDS}?_at={cursor}"},
+        {"method": "PUT", "path": f"{RECORDS}/r", "body": {"data": {"d": 8}}},
+        {"path": f"{RECORDS}/r?_at={cursor}"},
+    ]
+    listed, _, one = (await fetch("POST /batch", {"requests": requests})).json["responses"]
+    assert listed["body"]["data"] == then.data
+    assert one["body"]["data"]["d"] == 3
+
+
+@pytest.mark.gen_test
+async def test_list_of_buckets_has_a_past_for_who_may_read_all_of_it(start: Start) -> None:
+    fetch = await start(bucket_read_principals="system.Authenticated")
+    first = await fetch("PUT /buckets/one", {"data": {"n": 1}})
+    await fetch("PATCH /buckets/one", {"data": {"n": 2}})
+    await fetch("PUT /buckets/two")
+    await fetch("DELETE /buckets/one")
+    at = first.headers["Cursor"]
+    answer = await fetch(f"GET /buckets?_at={at}", user=BOB)
+    assert answer.data == [first.data]
+    assert (await fetch(f"HEAD /buckets?_at={at}", user=BOB)).headers["Total-Objects"] == "1"
+    assert (await fetch(f"GET /buckets/one?_at={at}", user=BOB)).data == first.data
+    assert len((await fetch("GET /buckets/one/revisions", user=BOB)).data) == 3
+
+
+@pytest.mark.gen_test
+async def test_accounts_have_no_past(start: Start) -> None:
+    fetch = await start(
+        includes="accounts",
+        multiauth__policies="account",
+        account_create_principals="system.Everyone",
+        userid_hmac_secret="secret",
+    )
+    await fetch("PUT /accounts/carol", {"data": {"password": "secret"}}, user=None)
+    carol = "Basic Y2Fyb2w6c2VjcmV0"
+    for path in ("/accounts?_at=1", "/accounts/carol?_at=1"):
+        answer = await fetch(f"GET {path}", user=carol)
+        assert (answer.status, answer.json["errno"]) == (400, 107)
+    assert (await fetch("GET /accounts/carol/revisions", user=carol)).status == 404
+
+
+@pytest.mark.gen_test
+async def test_flush_ends_the_past_of_the_list_of_buckets(start: Start) -> None:
+    fetch = await start(includes="flush", bucket_read_principals="system.Authenticated")
+    first = await fetch("PUT /buckets/one")
+    await fetch("POST /__flush__")
+    for path in ("/buckets", "/buckets/one"):
+        assert (await fetch(f"GET {path}?_at={first.headers['Cursor']}")).status == 410
+    assert (await fetch("GET /buckets/one/revisions")).status == 404
