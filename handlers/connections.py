@@ -10,7 +10,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.iostream import IOStream, UnsatisfiableReadError
 
-from handlers.base import CONSTANT_HEADERS
+from handlers.options import CONSTANT_HEADERS
 from server.core.errors import invalid
 from server.core.json_text import dump_json
 

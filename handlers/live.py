@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from tornado.websocket import WebSocketHandler
 
-from handlers.base import CONSTANT_HEADERS, HttpOptions
+from handlers.options import CONSTANT_HEADERS, HttpOptions
 from handlers.plans import Planner
 from handlers.transports import StreamTransport
 from notifier.connection import Connection

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from handlers.base import ApiHandler, HttpOptions
+from handlers.base import ApiHandler
 from handlers.batch import METHODS as BATCH_METHODS
 from handlers.batch import BatchEndpoint
 from handlers.connections import ApiServer
@@ -20,6 +20,7 @@ from handlers.feeds import FeedEndpoint
 from handlers.hello import READ_METHODS, HeartbeatEndpoint, HelloEndpoint, HelloOptions
 from handlers.live import LiveHandler
 from handlers.objects import ListEndpoint, ObjectEndpoint, ObjectOptions
+from handlers.options import HttpOptions
 from handlers.plans import Planner
 from handlers.routes import Route, Routes
 from handlers.routing import Api, LiveEndpoints, Offers, Prepare

@@ -67,23 +67,24 @@ class Effects:
 
     def make(self, path: ObjectPath, body: Body) -> StoredObject:
         """Make an object that does not exist; a tombstone is replaced."""
-        position, modified = self._advance(path, body.date)
+        position, modified = self._place(path, body.date)
         made = self._build(path, body, position, modified)
         if path.kind.children:
             made = replace(made, clocks=self._make_clocks(path))
         self.state.put(made)
-        self._count(path, 1, len(made.json))
+        self._advance(path, position, 1, len(made.json))
         self._log(path, "create", None, made)
         return made
 
     def change(self, path: ObjectPath, current: StoredObject, body: Body) -> StoredObject:
         """Replace what an object holds."""
-        position, modified = self._advance(path, self._effective(body.date, current))
+        position, modified = self._place(path, self._effective(body.date, current))
         made = self._build(path, body, position, modified)
-        secret = current.secret if body.secret is None else body.secret
-        made = replace(made, clocks=current.clocks, secret=secret)
+        if current.clocks or current.secret:
+            secret = current.secret if body.secret is None else body.secret
+            made = replace(made, clocks=current.clocks, secret=secret)
         self.state.put(made)
-        self._count(path, 0, len(made.json) - len(current.json))
+        self._advance(path, position, 0, len(made.json) - len(current.json))
         self._log(path, "update", current, made)
         return made
 
@@ -92,7 +93,7 @@ class Effects:
     ) -> StoredObject:
         """Replace an object by its tombstone."""
         took = self._take_along(path)
-        position, modified = self._advance(path, self._effective(date, current))
+        position, modified = self._place(path, self._effective(date, current))
         tombstone = StoredObject(
             path.uri,
             modified,
@@ -103,13 +104,13 @@ class Effects:
             clocks=current.clocks,
         )
         self.state.put(tombstone)
-        self._count(path, -1, -len(current.json))
+        self._advance(path, position, -1, -len(current.json))
         self._log(path, "delete", current, tombstone, took)
         return tombstone
 
     def bury(self, path: ObjectPath, date: int | None) -> StoredObject:
         """Put the tombstone of an object that was never here: nothing is undone, or told."""
-        position, modified = self._advance(path, date)
+        position, modified = self._place(path, date)
         old = self.state.get(path.uri)
         clocks = old.clocks if old else {}
         if path.kind.children and not clocks:
@@ -117,6 +118,7 @@ class Effects:
         text = make_tombstone_json(path.id, modified)
         buried = StoredObject(path.uri, modified, position, text, deleted=True, clocks=clocks)
         self.state.put(buried)
+        self._advance(path, position, 0, 0)
         return buried
 
     def _effective(self, date: int | None, current: StoredObject) -> int | None:
@@ -135,18 +137,9 @@ class Effects:
         if not path.kind.children:
             return 0
         records = self.state.clock_of(path.uri, path.kind.children[0])
-        self._add(path.bucket_uri, FEED, -records.live, -records.size)
+        feed = self.state.clock_of(path.bucket_uri, FEED)
+        self.state.set_clock(path.bucket_uri, FEED, feed.counted(-records.live, -records.size))
         return records.live
-
-    def _count(self, path: ObjectPath, live: int, size: int) -> None:
-        """Count an effect in its list, and in its bucket."""
-        self._add(path.list.parent_uri, path.kind.plural, live, size)
-        if path.kind.name != "bucket":
-            self._add(path.bucket_uri, FEED, live if path.kind.name == "record" else 0, size)
-
-    def _add(self, uri: str, plural: str, live: int, size: int) -> None:
-        clock = self.state.clock_of(uri, plural)
-        self.state.set_clock(uri, plural, clock.counted(live, size))
 
     def _build(
         self, path: ObjectPath, body: Body, position: Position, modified: int
@@ -164,18 +157,20 @@ class Effects:
             fields={"id": path.id, "last_modified": modified, **body.fields},
         )
 
-    def _advance(self, path: ObjectPath, date: int | None) -> tuple[Position, int]:
-        """Move the list's clock; the position and ``last_modified`` of the write."""
+    def _place(self, path: ObjectPath, date: int | None) -> tuple[Position, int]:
+        """The position and ``last_modified`` of the write."""
         clock = self.state.clock(path.list)
         if date is None:
             position = next_position(clock.position, self.now)
-            modified = timestamp_of(position)
-        elif self.is_exact:
-            position, modified = exact_position(clock.position, date), Timestamp(date)
-        else:
-            position, modified = dated_position(clock.position, date, self.now)
-        self.state.set_clock(path.list.parent_uri, path.kind.plural, clock.moved(position))
-        return position, modified
+            return position, timestamp_of(position)
+        if self.is_exact:
+            return exact_position(clock.position, date), Timestamp(date)
+        return dated_position(clock.position, date, self.now)
+
+    def _advance(self, path: ObjectPath, position: Position, live: int, size: int) -> None:
+        """Move the clock of the list, and count there what became more or less."""
+        clock = self.state.clock(path.list).moved(position, live, size)
+        self.state.set_clock(path.list.parent_uri, path.kind.plural, clock)
 
     def _make_clocks(self, path: ObjectPath) -> Mapping[str, Clock]:
         """Start the clocks of a parent, above those it had before."""
@@ -199,7 +194,8 @@ class Effects:
     ) -> None:
         feed = self.state.clock_of(path.bucket_uri, FEED)
         seq = next_position(feed.position, self.now)
-        self.state.set_clock(path.bucket_uri, FEED, feed.moved(seq))
+        live, size = _counted(path, before, after)
+        self.state.set_clock(path.bucket_uri, FEED, feed.moved(seq, live, size))
         self.state.append(
             Revision(
                 uri=path.uri,
@@ -221,6 +217,15 @@ class Effects:
                 took=took,
             )
         )
+
+
+def _counted(path: ObjectPath, before: StoredObject | None, after: StoredObject) -> tuple[int, int]:
+    """Records and bytes that an effect adds to its bucket, whose own text does not count."""
+    if path.kind.name == "bucket":
+        return 0, 0
+    live = (not after.deleted) - (before is not None)
+    size = (0 if after.deleted else len(after.json)) - (len(before.json) if before else 0)
+    return live if path.kind.name == "record" else 0, size
 
 
 def _touched(path: ObjectPath, before: StoredObject | None, after: StoredObject) -> tuple[str, ...]:

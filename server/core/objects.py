@@ -35,14 +35,14 @@ class Clock:
         """Position below which nothing can be resumed from, or read as it was."""
         return max(self.floor, self.kept)
 
-    def moved(self, position: int) -> "Clock":
-        """The same, at another position."""
+    def moved(self, position: int, live: int = 0, size: int = 0) -> "Clock":
+        """The same, at another position, with so many objects and bytes more."""
         # Not ``replace``, which every write would wait for: it takes five times as long.
-        return Clock(position, self.floor, self.live, self.size, self.kept)
+        return Clock(position, self.floor, self.live + live, self.size + size, self.kept)
 
     def counted(self, live: int, size: int) -> "Clock":
         """The same, with so many objects and bytes more."""
-        return Clock(self.position, self.floor, self.live + live, self.size + size, self.kept)
+        return self.moved(self.position, live, size)
 
 
 @dataclass(frozen=True, slots=True)

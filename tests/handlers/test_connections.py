@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from handlers.base import CONSTANT_HEADERS
 from handlers.connections import make_refusal
+from handlers.options import CONSTANT_HEADERS
 
 
 def test_refusal_is_a_whole_answer_with_the_headers_of_every_other() -> None:
