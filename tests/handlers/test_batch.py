@@ -11,7 +11,6 @@ from server.core.permissions import Rules
 from server.storage.memory import MemoryStorage
 from tests.conftest import ExpectedLogs
 from tests.handlers.conftest import ALICE, BOB, Fetch, Start
-from tests.processes import free_port
 
 
 def requests(*targets: str, **more: Any) -> dict[str, Any]:
@@ -286,24 +285,4 @@ async def test_atomic_batch_of_nothing_is_answered_by_nothing(fetch: Fetch) -> N
 async def test_atomic_that_is_neither_true_nor_false_is_400(value: Any, fetch: Fetch) -> None:
     answer = await fetch("POST /batch", requests("PUT /buckets/b", atomic=value))
     assert (answer.status, answer.json["details"][0]["name"]) == (400, "atomic")
-    assert (await fetch("GET /buckets")).data == []
-
-
-@pytest.mark.gen_test
-async def test_part_whose_user_cannot_be_told_now_fails_the_whole_batch(start: Start) -> None:
-    port = free_port()
-    fetch = await start(
-        multiauth_policies="idp basicauth",
-        multiauth_policy_idp_use="openid",
-        multiauth_policy_idp_issuer=f"http://127.0.0.1:{port}",
-        multiauth_policy_idp_client_id="me",
-        multiauth_policy_idp_client_secret="s",
-        includes="openid",
-    )
-    parts = [
-        {"method": "PUT", "path": "/buckets/one"},
-        {"method": "PUT", "path": "/buckets/two", "headers": {"Authorization": "Bearer opaque"}},
-    ]
-    answer = await fetch("POST /batch", {"requests": parts})
-    assert (answer.status, answer.json["errno"]) == (503, 201)
     assert (await fetch("GET /buckets")).data == []

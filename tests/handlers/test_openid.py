@@ -242,13 +242,17 @@ async def test_login_is_no_part_of_a_batch(start: Start) -> None:
         assert at.told.asked == []
 
 
-async def test_token_of_a_provider_that_is_away_is_503_in_its_part_of_a_batch(
+async def test_token_of_a_provider_that_is_away_makes_its_whole_batch_a_503(
     start: Start,
 ) -> None:
     fetch = await start(**settings_of(f"http://127.0.0.1:{free_port()}"))
-    wanted = [{"path": "/buckets"}, {"path": "/", "headers": {"Authorization": "Bearer t"}}]
+    wanted = [
+        {"method": "PUT", "path": "/buckets/b"},
+        {"path": "/", "headers": {"Authorization": "Bearer t"}},
+    ]
     answer = await fetch("POST /batch", {"requests": wanted})
-    assert [one["status"] for one in answer.json["responses"]] == [200, 503]
+    assert (answer.status, answer.json["errno"]) == (503, 201)
+    assert (await fetch("GET /buckets/b")).status == 403
 
 
 async def test_user_of_a_token_is_in_the_hello_view_with_their_profile(start: Start) -> None:
