@@ -34,10 +34,10 @@ def storage(request: pytest.FixtureRequest, io_loop: IOLoop) -> Iterator[Storage
         database = request.getfixturevalue("mongo_database")
     # On a busy machine the database stands still for longer than a client would wait.
     options = StorageOptions(RULES, uri, database, write_timeout_seconds=60)
-    opened = io_loop.run_sync(lambda: load_backend(request.param)(options), timeout=30)
+    opened = io_loop.run_sync(lambda: load_backend(request.param)(options), timeout=60)
     assert opened is not None
     yield opened
-    io_loop.run_sync(opened.close, timeout=30)
+    io_loop.run_sync(opened.close, timeout=60)
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ def scene(request: pytest.FixtureRequest, io_loop: IOLoop) -> Iterator[Scene]:
         database = request.getfixturevalue("mongo_database")
     # On a busy machine the database stands still for longer than a client would wait.
     options = StorageOptions(RULES, uri, database, write_timeout_seconds=60)
-    storage = io_loop.run_sync(lambda: load_backend(request.param)(options), timeout=30)
+    storage = io_loop.run_sync(lambda: load_backend(request.param)(options), timeout=60)
     assert storage is not None
 
     async def no_log() -> list[Revision]:
         raise AssertionError("the service does not read the log")
 
     yield Scene(storage, no_log)
-    io_loop.run_sync(storage.close, timeout=30)
+    io_loop.run_sync(storage.close, timeout=60)
