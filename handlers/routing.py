@@ -175,10 +175,10 @@ class Api:
         fixed = self.routes.fixed(request.path)
         if fixed is not None:
             return self._plan_route(request, fixed, Place())
-        if is_feed(request.path):
-            return self._plan_feed(request)
         if self._parse(request.path) is not None:
             return await self._plan_stored(request)
+        if is_feed(request.path):
+            return self._plan_feed(request)
         found = self.routes.find(request.path)
         if found is None:
             raise EndpointMissing

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import importlib.util
 import os
 import signal
@@ -131,7 +132,19 @@ async def _serve_until_cancelled(settings: Settings) -> None:
         if mongo:
             mongo.folder.announce(server.url)
         _greet(settings, server.url, mongo)
+        relax_collector()
         await _wait_for_ever(mongo)
+
+
+def relax_collector() -> None:
+    """Let the garbage collector look less often, and never at what was made at the start.
+
+    A batch makes thousands of objects, nearly all of which are gone with it, without a
+    cycle: looking for cycles each 700 of them took a fifth of the time of a write.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _serve_webhooks(settings: Settings) -> Settings:

@@ -205,6 +205,7 @@ def object_path(uri: str) -> ObjectPath:
     return path
 
 
+@lru_cache(maxsize=8192)
 def bucket_of(uri: str) -> str:
     """Id of the bucket that an object's URI lies in, ``/`` for the root and what lies there."""
     return uri.split("/", 3)[2] if uri.startswith("/buckets/") else ROOT

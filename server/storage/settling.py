@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from server.core.commands import Command, Inquiry, Part, Verdict, Write
+from server.core.commands import Command, Inquiry, Verdict, Write
 from server.core.decisions import Decider
 from server.core.errors import PartFailed, SyncError
 from server.core.objects import StoredObject
@@ -31,7 +31,9 @@ async def settle(command: Command, decider: Decider, load: Load, ask: Ask) -> li
     start, locked = state.mark(), set(state.locked)
     verdicts: list[Verdict] = []
     for part in command.parts:
-        verdict = await _settle_any(part, decider, load, ask)
+        verdict: Any = await ask(part) if isinstance(part, Inquiry) else part
+        if isinstance(verdict, Write):
+            verdict = await _settle_part(verdict, decider, load)
         if command.fails is not None and command.fails(verdict):
             state.undo(start)
             state.locked = locked
@@ -40,11 +42,6 @@ async def settle(command: Command, decider: Decider, load: Load, ask: Ask) -> li
             return others
         verdicts.append(verdict)
     return verdicts
-
-
-async def _settle_any(part: Part, decider: Decider, load: Load, ask: Ask) -> Verdict:
-    wanted: Any = await ask(part) if isinstance(part, Inquiry) else part
-    return await _settle_part(wanted, decider, load) if isinstance(wanted, Write) else wanted
 
 
 async def _settle_part(part: Write, decider: Decider, load: Load) -> Verdict:

@@ -3,6 +3,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -183,3 +185,12 @@ def test_help_names_the_command() -> None:
     result = CliRunner().invoke(commands, ["--help"])
     assert result.exit_code == 0
     assert "serve" in result.output
+
+
+def test_collector_leaves_alone_what_was_made_at_the_start() -> None:
+    script = (
+        "import gc; from server.cli import relax_collector; relax_collector();"
+        " print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0] > 10_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout == b"True True\n"
