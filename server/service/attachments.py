@@ -247,8 +247,8 @@ class Attachments:
         try:
             described = self.describe(file, root)
             outcome = await self._commit(target, body, described, before)
-        except Unavailable:
-            # Perhaps it was written: the sweep will know.
+        except (Unavailable, asyncio.CancelledError):
+            # Perhaps it was written, or will be: the sweep will know.
             raise
         except BaseException:
             self.abandon(self._remove(file.name))
