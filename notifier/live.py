@@ -27,6 +27,7 @@ from server.core.paths import ROOT
 from server.core.permissions import Actor, Rules
 from server.storage.base import Change, Storage
 from server.storage.reader import Reader
+from server.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -280,9 +281,7 @@ class Live:
                 client.close(RESTART, "restart")
                 await asyncio.sleep(pause)
         await self._wait_empty()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         if self._tasks:
             await self._feed.close()
 

@@ -46,6 +46,7 @@ from server.service.lists import Lists
 from server.service.pages import ListOptions
 from server.storage.base import Storage, StorageError, StorageOptions
 from server.storage.loader import load_backend
+from server.tasks import end_tasks
 
 MESSAGES_BURST = 10
 """Seconds of its permitted rate that a client may say at once."""
@@ -106,9 +107,7 @@ class Server:
         await asyncio.gather(self._live.stop(), self._http.finish_requests(FINISH_SECONDS))
         # Before the storage: whoever still asks must not meet a closed one.
         await self._http.close_all_connections()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._storage.close()
 
 

@@ -10,6 +10,7 @@ import click
 from server.app import open_storage
 from server.config import Settings, StartupError, load_settings
 from server.logs import set_up_log
+from server.tasks import end_tasks
 from server.webhooks.hooks import Hook, parse_hooks
 from server.webhooks.workers import LEASE_SECONDS, Worker
 
@@ -61,13 +62,16 @@ def webhooks(ini: Path | None, lease_seconds: float) -> None:
 
 async def _serve(settings: Settings, hooks: list[Hook], lease_seconds: float) -> None:
     storage = await open_storage(settings)
-    working = asyncio.ensure_future(Worker(storage, hooks, lease_seconds=lease_seconds).run())
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, working.cancel)
+        loop.add_signal_handler(number, stopping.set)
+    working = asyncio.ensure_future(Worker(storage, hooks, lease_seconds=lease_seconds).run())
+    asked = asyncio.ensure_future(stopping.wait())
     try:
-        await asyncio.wait({working})
-        if not working.cancelled():
+        await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
             working.result()
     finally:
+        await end_tasks([working, asked])
         await storage.close()

@@ -17,6 +17,7 @@ from server.core.paths import FEED
 from server.core.positions import make_position
 from server.core.revisions import Revision
 from server.storage.base import LogPage, Storage
+from server.tasks import end_tasks
 from server.webhooks.hooks import Hook
 from server.webhooks.senders import Delivery, Sender, Undelivered
 
@@ -113,10 +114,7 @@ class Courier:
                     del self._dirty[bucket]
                     self._begin(bucket)
         finally:
-            tasks = list(self._busy.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(list(self._busy.values()))
             self._sender.close()
 
     def _begin(self, bucket: str) -> None:

@@ -12,6 +12,7 @@ from server.core.paths import FEED, KINDS, ROOT, ListPath
 from server.core.positions import CLOCKS_APART_MS, timestamp_of
 from server.core.sorting import DEFAULT_ORDER
 from server.storage.base import Feed, Gap, Page, Storage
+from server.tasks import end_tasks
 from server.webhooks.couriers import PAUSE_SECONDS, Courier
 from server.webhooks.hooks import Hook
 
@@ -79,8 +80,7 @@ class Worker:
         try:
             await self._keep_lease(slot, serving)
         finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            await end_tasks([serving])
         if not serving.cancelled():
             serving.result()
 
@@ -116,7 +116,7 @@ class Worker:
                     pause_seconds=self._pause_seconds,
                 )
                 couriers.append(courier)
-                stack.push_async_callback(_end, asyncio.ensure_future(courier.run()))
+                stack.push_async_callback(end_tasks, [asyncio.ensure_future(courier.run())])
             # After the feed was opened: what comes between the two is found twice.
             await self._tell_all(couriers)
             logger.info("webhooks are served: %s", ", ".join(one.name for one in self._hooks))
@@ -168,8 +168,3 @@ class Worker:
                 if len(found) < CHUNK:
                     return
                 after = [[found[-1].last_modified], [found[-1].id]]
-
-
-async def _end(task: "asyncio.Future[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

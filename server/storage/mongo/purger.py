@@ -19,6 +19,7 @@ from server.core.paths import FEED, KINDS
 from server.storage.mongo.documents import DEAD_FIELDS, Document, decode_object
 from server.storage.mongo.driver import Driver, PyMongoError
 from server.storage.mongo.schema import MAJORITY, OBJECTS, REVISIONS
+from server.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,7 @@ class Purger:
 
     async def close(self) -> None:
         """Stop; what is left is found at the next start."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
 
     async def _work(self) -> None:
         while True:
