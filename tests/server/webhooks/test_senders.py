@@ -61,13 +61,17 @@ async def test_redirect_is_not_followed() -> None:
 
 
 async def test_receiver_that_is_not_there_takes_nothing() -> None:
-    await fail(hook_of(f"http://127.0.0.1:{free_port()}/"))
+    error = await fail(hook_of(f"http://127.0.0.1:{free_port()}/"))
+    assert "refused" in str(error).lower()
+    assert error.retry_after is None
 
 
 async def test_receiver_that_does_not_answer_is_given_up() -> None:
     async with receiving() as receiver:
         receiver.hold = asyncio.Event()
-        await fail(replace(hook_of(receiver.url), timeout_seconds=0.2))
+        error = await fail(replace(hook_of(receiver.url), timeout_seconds=0.2))
+        assert "timeout" in str(error).lower()
+        assert receiver.events == []
         receiver.hold.set()
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the service's tests: a scene on each of the storages."""
+"""A scene on each of the storages, for what is built on them."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def scene(request: pytest.FixtureRequest, io_loop: IOLoop) -> Iterator[Scene]:
     assert storage is not None
 
     async def no_log() -> list[Revision]:
-        raise AssertionError("the service does not read the log")
+        raise AssertionError("what is built on a storage does not look behind it")
 
     yield Scene(storage, no_log)
     io_loop.run_sync(storage.close, timeout=60)
