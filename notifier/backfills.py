@@ -125,9 +125,11 @@ def _render_latest(look: Look, now: _Now, revision: Revision) -> Rendered | None
     if could and _ends_what_matched(look, path, revision):
         return make_event(look, revision, "delete")
     if stored.position != revision.position:
-        # Not its last: but whoever lost sight of it here, hears of it nowhere else.
+        # Not its last: but whoever lost sight of it here, hears of it nowhere else. If it came
+        # back into sight, that is told only where it matches the filters.
         lost = could and not look.sees(path, revision.readers)
-        return make_event(look, revision, "leave", "permission") if lost and not can else None
+        is_told = lost and (not can or bool(look.topic.conditions))
+        return make_event(look, revision, "leave", "permission") if is_told else None
     if revision.action == "delete":
         return make_event(look, revision, "delete") if could else None
     if not can:

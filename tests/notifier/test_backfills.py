@@ -176,6 +176,22 @@ async def test_what_was_shared_for_a_while_is_not_shown_afterwards(history: Any)
         assert "secret" not in json.dumps(events)
 
 
+@pytest.mark.parametrize("history", ["latest", "all"])
+async def test_what_was_hidden_and_came_back_as_no_match_is_not_kept(history: Any) -> None:
+    async with Stage() as stage:
+        await make(stage)
+        await stage.do(put(f"{RECORDS}/mine", {"n": 1}, acl=MINE))
+        await stage.do(put(f"{RECORDS}/back", {"n": 1}, acl=MINE))
+        since = (await stage.clock(RECORDS)).position
+        await stage.do(put(f"{RECORDS}/mine", {"n": 1}, acl=NOBODYS))
+        await stage.do(put(f"{RECORDS}/back", {"n": 1}, acl=NOBODYS))
+        await stage.do(put(f"{RECORDS}/mine", {"n": 2}, acl=MINE))
+        await stage.do(put(f"{RECORDS}/back", {"n": 1}, acl=MINE))
+        options = Options(history=history)
+        events = await read(stage, since, f"{RECORDS}?n=1", actor=BOB, options=options)
+        assert told(events) == [("leave", "mine"), ("leave", "back"), ("enter", "back")]
+
+
 async def test_feed_tells_everything_in_the_buckets_order() -> None:
     async with Stage() as stage:
         await make(stage)
