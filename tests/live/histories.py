@@ -125,15 +125,17 @@ class History:
         return any(self._sight(user, one) != self._sight(user, first) for one in between)
 
     def forgotten(self, user: str) -> set[str]:
-        """Objects that ever named a group whose members a user was one of when its bucket went.
+        """Objects that ever named a group that a user was a member of, and whose bucket went.
 
-        Nobody who polls is told that they do not see these any more, nor what is in them.
+        With the bucket went who had been in it: nobody who polls is told that they do not see
+        these any more, nor what is in them.
         """
         lost: set[str] = set()
         for index, revision in enumerate(self.log):
             if revision.action == "delete" and kind_of(revision.uri) == "bucket":
                 inside = revision.uri + "/groups/"
-                lost |= {one for one in self.principals(user, index) if one.startswith(inside)}
+                known = (self.principals(user, instant) for instant in range(index + 1))
+                lost |= {one for who in known for one in who if one.startswith(inside)}
         return {
             one.uri for one in self.log if any(not lost.isdisjoint(who) for who in one.acl.values())
         }

@@ -118,11 +118,10 @@ class Poller:
             instants = history.instants(self.topic, position_of(poll.cursor))
             later = () if poll.exact else range(instants[0], len(history.worlds))
             states = (history.contents(user_id, self.topic, one) for one in (*instants, *later))
-            surplus = set() if poll.exact else forgotten
-            if any(_is_told(one, poll.state, surplus) for one in states):
+            if any(_is_told(one, poll.state, forgotten) for one in states):
                 continue
             wanted = history.contents(user_id, self.topic, instants[-1])
-            lines = [f"{one.since} -> {one.status} {one.cursor}" for one in self.polls[:number]]
+            lines = [_show(one) for one in self.polls[: number + 1]]
             log = tell_log(history, self.topic, instants[-1] + 3)[-60:]
             lines = ["polls:", *lines[-20:], *log, differ(poll.state, wanted)]
             check(False, self.user, self.topic.path, self.waits, instants, poll[:4], *_rows(lines))
@@ -132,6 +131,12 @@ def _is_told(wanted: dict[str, Message], state: dict[str, Message], surplus: set
     kept = state.keys() - wanted.keys()
     told = {uri: one for uri, one in state.items() if uri not in kept}
     return told == wanted and all(not surplus.isdisjoint([u, *parents_of(u)]) for u in kept)
+
+
+def _show(poll: Poll) -> str:
+    part = "" if poll.exact else "a part: "
+    ids = " ".join(sorted(uri.rpartition("/")[2] for uri in poll.state))
+    return f"{poll.since} -> {poll.status} {poll.cursor} {part}{ids}"
 
 
 def _rows(lines: list[str]) -> list[str]:
