@@ -149,15 +149,16 @@ class Found:
 
 
 def last_etag(share: Share, found: Found) -> int:
-    """The ETag of who has lost everything: that of the last tombstone, if a write made it, else 0.
+    """The ETag of who has lost everything: that of the last tombstone, or 0 once a right was lost.
 
-    The date of a loss that no write of the list has may yet be that of one, or beyond it: who
-    polled with it would miss what they come to see again. Who polls with 0 misses nothing.
+    At the time of the tombstone they may have had that right, and have read by it what was
+    there; the date of the loss may yet be that of a write, or beyond it. Who polled with either
+    would miss what they come to see again. Who polls with 0 misses nothing.
     """
     assert share.poll is not None
     stamp = found.stamp(share.walk)
-    is_made_up = share.poll.history.lost or stamp > timestamp_of(share.access.clock.position)
-    return 0 if is_made_up else stamp
+    has_lost = share.poll.history.lost_at is not None
+    return 0 if has_lost or stamp > timestamp_of(share.access.clock.position) else stamp
 
 
 def _departed(scope: str) -> str:

@@ -175,6 +175,25 @@ async def test_who_lost_a_group_misses_nothing_of_what_comes_back_at_once(
     assert poller.copy.keys() == ({"one", "two"} if by == "group" else {"next"})
 
 
+async def test_who_had_the_whole_list_between_two_polls_misses_nothing_once_it_comes_back(
+    scene: Scene, grant: str
+) -> None:
+    shared = await share(scene, grant)
+    poller = Poller(scene, shared.list)
+    assert await poller.poll()
+    await shared.put("before", [])
+    await shared.open({"read": [shared.who]})
+    for name in ("one", "two"):
+        await shared.put(name, [])
+    await shared.put("after", [])
+    await shared.open({"read": []})
+    assert await poller.poll()
+    assert (poller.copy, poller.told) == ({}, {"one", "two"})
+    await shared.open({"read": [shared.who]})
+    assert await poller.poll()
+    assert poller.copy.keys() == {"one", "two", "hers", "before", "after"}
+
+
 @pytest.mark.parametrize("size", [1, 2])
 async def test_pages_of_last_tombstones_have_one_etag(scene: Scene, size: int) -> None:
     shared = await share(scene, "group")
