@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from server.core.errors import CursorExpired
 from server.core.judge import Judge
 from server.core.objects import Clock, StoredObject
-from server.core.paths import FEED, ObjectPath, object_path
+from server.core.paths import FEED, ROOT, ObjectPath, object_path
 from server.core.permissions import granting
 from server.core.positions import last_position, spell_cursor, timestamp_of
 from server.core.revisions import Revision
@@ -45,7 +45,8 @@ async def find_history(reader: Reader, viewer: Viewer, since: Since) -> History:
     orders = [beginning.order(one, following) for one in events]
     begin, sure, end = (first_of(order[n] for order in orders) for n in range(3))
     lost_at = _date_loss(states[begin:], events[begin:])
-    begin = await _skip_blind(reader, viewer, states, begin, end)
+    if not await _has_forgotten(reader, viewer, beginning.entry):
+        begin = await _skip_blind(reader, viewer, states, begin, end)
     always = _all_of(states[begin : end + 1])
     first = max(begin, min(sure, end))
     ever = states[first : end + 1]
@@ -233,6 +234,17 @@ async def _find_following(reader: Reader, viewer: Viewer, since: Since) -> Begin
     page = LogPage(viewer.path, since.last, clock, 1, texts=False)
     found = await reader.snapshot.log(page)
     return Beginning(found[0], timestamp_of(found[0].position)) if found else None
+
+
+async def _has_forgotten(reader: Reader, viewer: Viewer, entry: Revision) -> bool:
+    """Whether a bucket went after an entry, and with it the knowledge who was in its groups.
+
+    Then nobody can say that a user saw nothing by them.
+    """
+    if not viewer.actor.user_id:
+        return False
+    query = RightsQuery(viewer.path.bucket, (), (ROOT,), entry.seq, entry.date - SKEW_MS)
+    return bool(await reader.snapshot.rights_log(query))
 
 
 async def _skip_blind(

@@ -194,6 +194,19 @@ async def test_who_had_the_whole_list_between_two_polls_misses_nothing_once_it_c
     assert poller.copy.keys() == {"one", "two", "hers", "before", "after"}
 
 
+async def test_who_saw_by_a_group_whose_bucket_went_gets_all_of_a_list_that_is_opened(
+    scene: Scene,
+) -> None:
+    shared = await share(scene, "elsewhere")
+    poller = Poller(scene, shared.list)
+    assert await poller.poll()
+    await scene.do(delete(shared.other))
+    await shared.open({"read": ["system.Authenticated"]})
+    await shared.put("next", [])
+    assert await poller.poll()
+    assert poller.copy.keys() == {"one", "two", "hers", "next"}
+
+
 @pytest.mark.parametrize("size", [1, 2])
 async def test_pages_of_last_tombstones_have_one_etag(scene: Scene, size: int) -> None:
     shared = await share(scene, "group")
