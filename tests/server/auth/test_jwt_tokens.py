@@ -43,9 +43,9 @@ def test_token_that_the_issuer_has_signed_for_this_audience_is_believed() -> Non
 @pytest.mark.parametrize(
     "claims",
     [
-        {"exp": int(time.time()) - 60},
+        {"exp": 1_000_000_000},
         {"exp": None},
-        {"nbf": int(time.time()) + 600},
+        {"nbf": 4_000_000_000},
         {"iss": "https://another"},
         {"iss": None},
         {"aud": "another"},
