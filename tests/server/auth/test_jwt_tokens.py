@@ -1,6 +1,5 @@
 import base64
 import json
-import time
 from typing import Any
 
 import jwt
@@ -22,7 +21,7 @@ def verify(token: str, keys: Any = None) -> Any:
 
 
 def unsigned(header: dict[str, str]) -> str:
-    payload = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": int(time.time()) + 600}
+    payload = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": 4_000_000_000}
     pieces = [base64.urlsafe_b64encode(json.dumps(one).encode()) for one in (header, payload)]
     return ".".join(piece.rstrip(b"=").decode() for piece in pieces) + "."
 
