@@ -45,8 +45,7 @@ async def find_history(reader: Reader, viewer: Viewer, since: Since) -> History:
     orders = [beginning.order(one, following) for one in events]
     begin, sure, end = (first_of(order[n] for order in orders) for n in range(3))
     lost_at = _date_loss(states[begin:], events[begin:])
-    if not await _has_forgotten(reader, viewer, beginning.entry):
-        begin = await _skip_blind(reader, viewer, states, begin, end)
+    begin = await _skip_blind(reader, viewer, states, begin, end, beginning.entry)
     always = _all_of(states[begin : end + 1])
     first = max(begin, min(sure, end))
     ever = states[first : end + 1]
@@ -248,7 +247,12 @@ async def _has_forgotten(reader: Reader, viewer: Viewer, entry: Revision) -> boo
 
 
 async def _skip_blind(
-    reader: Reader, viewer: Viewer, states: Sequence[_State], begin: int, end: int
+    reader: Reader,
+    viewer: Viewer,
+    states: Sequence[_State],
+    begin: int,
+    end: int,
+    entry: Revision,
 ) -> int:
     """Leave out the states in which nothing was to be seen, nor ever before.
 
@@ -269,6 +273,8 @@ async def _skip_blind(
                 viewer.path, clock.floor, clock.position, 1, readers=principals, texts=False
             )
             if await reader.snapshot.log(page) or await _names(reader, viewer, principals):
+                break
+            if asked is None and await _has_forgotten(reader, viewer, entry):
                 break
             asked = principals
         begin += 1
