@@ -5,6 +5,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,3 +77,17 @@ def serve(
         client: MongoClient[dict[str, object]] = request.getfixturevalue("mongo_client")
         for name in databases:
             client.drop_database(name)
+
+
+@pytest.fixture
+def hasty(mongo_uri: str, mongo_database: str, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that gives a write up soon, and wants to be asked again soon."""
+    environ = {
+        "MONGODB_URI": mongo_uri,
+        "KINTO_MONGODB_DATABASE": mongo_database,
+        "KINTO_WRITE_TIMEOUT_SECONDS": "0.5",
+        "KINTO_RETRY_AFTER_SECONDS": "1",
+    }
+    server = ServerProcess(environ=environ, cwd=tmp_path)
+    yield server
+    server.close()

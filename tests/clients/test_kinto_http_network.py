@@ -4,7 +4,6 @@ import base64
 import logging
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import kinto_http
@@ -109,41 +108,28 @@ def test_dry_run_asks_for_nothing_and_writes_nothing(url: str, alice: Client) ->
 
 
 def test_write_that_the_server_could_not_do_in_time_is_tried_again(
-    mongo_uri: str,
-    mongo_client: MongoClient[dict[str, object]],
-    mongo_database: str,
-    tmp_path: Path,
+    hasty: ServerProcess, mongo_client: MongoClient[dict[str, object]], mongo_database: str
 ) -> None:
-    environ = {
-        "MONGODB_URI": mongo_uri,
-        "KINTO_MONGODB_DATABASE": mongo_database,
-        "KINTO_WRITE_TIMEOUT_SECONDS": "0.5",
-        "KINTO_RETRY_AFTER_SECONDS": "1",
-    }
-    server = ServerProcess(environ=environ, cwd=tmp_path)
-    try:
-        client = connect(server.url.rstrip("/"), retry=5)
-        client.create_bucket()
-        client.create_collection()
-        answers: list[tuple[int, str | None]] = []
-        with mongo_client.start_session() as session:
-            session.start_transaction()
-            objects = mongo_client[mongo_database]["objects"]
-            uri = f"/buckets/{client.bucket_name}"
-            objects.update_one({"_id": uri}, {"$inc": {"lock": 1}}, session=session)
+    client = connect(hasty.url.rstrip("/"), retry=5)
+    client.create_bucket()
+    client.create_collection()
+    answers: list[tuple[int, str | None]] = []
+    with mongo_client.start_session() as session:
+        session.start_transaction()
+        objects = mongo_client[mongo_database]["objects"]
+        uri = f"/buckets/{client.bucket_name}"
+        objects.update_one({"_id": uri}, {"$inc": {"lock": 1}}, session=session)
 
-            def see(answer: requests.Response, *_: Any, **__: Any) -> None:
-                answers.append((answer.status_code, answer.headers.get("Retry-After")))
-                if session.in_transaction:
-                    session.abort_transaction()
+        def see(answer: requests.Response, *_: Any, **__: Any) -> None:
+            answers.append((answer.status_code, answer.headers.get("Retry-After")))
+            if session.in_transaction:
+                session.abort_transaction()
 
-            client.session._session.hooks["response"].append(see)
-            client.update_record(id="a", data={"title": "at last"}, safe=False)
-        assert answers[0] == (503, "1")
-        assert answers[-1][0] in (200, 201)
-        assert client.get_record(id="a")["data"]["title"] == "at last"
-    finally:
-        server.close()
+        client.session._session.hooks["response"].append(see)
+        client.update_record(id="a", data={"title": "at last"}, safe=False)
+    assert answers[0] == (503, "1")
+    assert answers[-1][0] in (200, 201)
+    assert client.get_record(id="a")["data"]["title"] == "at last"
 
 
 def test_pause_that_the_server_asks_for_is_kept(serve: Serve) -> None:

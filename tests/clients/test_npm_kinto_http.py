@@ -1,7 +1,6 @@
 """Every public method of the HTTP client for JavaScript, as kinto.js carries it and on its own."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,30 +107,19 @@ def test_permissions_of_the_user_are_listed_in_pages(seen: Any) -> None:
 
 
 def test_write_that_the_server_could_not_do_in_time_is_tried_again(
-    mongo_uri: str,
+    hasty: ServerProcess,
     mongo_client: MongoClient[dict[str, object]],
     mongo_database: str,
-    tmp_path: Path,
     play: Play,
 ) -> None:
-    environ = {
-        "MONGODB_URI": mongo_uri,
-        "KINTO_MONGODB_DATABASE": mongo_database,
-        "KINTO_WRITE_TIMEOUT_SECONDS": "0.5",
-        "KINTO_RETRY_AFTER_SECONDS": "1",
-    }
-    server = ServerProcess(environ=environ, cwd=tmp_path)
-    try:
-        for path in ("buckets/busy", "buckets/busy/collections/notes"):
-            requests.put(server.url + path, auth=("alice", "secret"), timeout=30)
-        with mongo_client.start_session() as session:
-            # mongod ends it after five seconds.
-            session.start_transaction()
-            objects = mongo_client[mongo_database]["objects"]
-            lock = {"$inc": {"lock": 1}}
-            objects.update_one({"_id": "/buckets/busy"}, lock, session=session)
-            seen = play(server.url.rstrip("/"), "retries", "busy")
-    finally:
-        server.close()
+    for path in ("buckets/busy", "buckets/busy/collections/notes"):
+        requests.put(hasty.url + path, auth=("alice", "secret"), timeout=30)
+    with mongo_client.start_session() as session:
+        # mongod ends it after five seconds.
+        session.start_transaction()
+        objects = mongo_client[mongo_database]["objects"]
+        lock = {"$inc": {"lock": 1}}
+        objects.update_one({"_id": "/buckets/busy"}, lock, session=session)
+        seen = play(hasty.url.rstrip("/"), "retries", "busy")
     assert seen["title"] == "at last"
     assert "retry-after" in seen["events"]

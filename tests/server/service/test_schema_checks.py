@@ -10,18 +10,13 @@ from server.core.schemas import Schema
 from server.service import schema_checks
 from server.service.schema_checks import Report, check_records
 from server.storage.base import Storage
-from tests.server.storage.scenes import ALICE, BOB, RULES, Scene, delete, patch, put
+from tests.server.storage.scenes import ALICE, BOB, RULES, delete, patch, put
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
 BUCKET = "/buckets/b"
 COLLECTION = f"{BUCKET}/collections/c"
 SCHEMA = Schema({"properties": {"n": {"maximum": 2}}}, "record")
-
-
-@pytest.fixture
-def storage(scene: Scene) -> Storage:
-    return scene.storage
 
 
 async def fill(storage: Storage, count: int) -> None:
